@@ -1,0 +1,98 @@
+"""Which rows of a log count: the rules of duplicates and lateness, as a function of rows, so that every reader agrees.
+
+An `event_id` counts once: a delivery is a duplicate when an accepted one of the same id with a smaller offset in the
+same partition exists whose event time + allowed lateness is not before this one's creation. One created more than the
+allowed lateness after its time is too late, one dated more than five minutes ahead of its creation is refused; neither
+claims an id. History (rows without a partition) is exempt.
+"""
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+
+from plumbline.durations import MINUTE
+from plumbline.hashing import hashes, spread
+from plumbline.log_times import int64_values, valid_mask
+
+MAX_AHEAD_US = 5 * MINUTE
+"""An event dated further ahead of its creation than this is refused."""
+
+
+def accepted(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
+    """(n,) bool: the rows of a log that count.
+
+    table  event_timestamp and created_timestamp (timestamp[us, UTC]; a null created_timestamp means known when it
+           happened), event_id, source_partition and source_offset (null where the log has none), rows in any order
+
+    Decided among the rows given, so a partition's rows that share an id must all be there. Two rows of one (partition,
+    offset) are one record: the first counts. A null event_id is never a duplicate. A row without a time never counts.
+    """
+    time_known = valid_mask(table["event_timestamp"])
+    streamed = valid_mask(table["source_partition"]) & valid_mask(table["source_offset"])
+    if not streamed.any():
+        return time_known
+    event_us, created_us = int64_values(table["event_timestamp"]), int64_values(table["created_timestamp"])
+    created_us = np.where(valid_mask(table["created_timestamp"]), created_us, event_us)
+    timely = (created_us - event_us <= allowed_lateness_us) & (event_us - created_us <= MAX_AHEAD_US)
+    candidates = np.flatnonzero(streamed & time_known & timely)
+    partition, offset = int64_values(table["source_partition"]), int64_values(table["source_offset"])
+    candidates = _once(candidates, partition, offset)
+    counts = time_known & ~streamed
+    counts[candidates] = True
+    disputed = candidates[_disputed(table["event_id"], partition, candidates)]
+    if len(disputed):
+        claims_until_us = event_us + allowed_lateness_us
+        order, starts = _deliveries(table["event_id"], partition, offset, disputed)
+        counts[order] = _claims(starts, claims_until_us[order], created_us[order])
+    return counts
+
+
+def _once(candidates: np.ndarray, partition: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """The candidates without second copies of a (partition, offset)."""
+    partition, offset = partition[candidates], offset[candidates]
+    if len(partition) and _within(partition, 2**15) and _within(offset, 2**48):
+        ordered = np.sort(partition << 48 | offset)
+        if not (ordered[1:] == ordered[:-1]).any():
+            return candidates
+    order = np.lexsort((candidates, offset, partition))
+    repeats = (np.diff(partition[order]) == 0) & (np.diff(offset[order]) == 0)
+    return np.sort(candidates[order[np.concatenate(([True], ~repeats))]]) if len(order) else candidates
+
+
+def _within(numbers: np.ndarray, end: int) -> bool:
+    return bool(numbers.min() >= 0 and numbers.max() < end)
+
+
+def _disputed(ids: pa.ChunkedArray, partition: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Which candidates may share an id with another: (n,) bool, with a few false alarms from equal hashes."""
+    slots = (hashes(ids) + spread(partition))[candidates]
+    known = valid_mask(ids)[candidates]
+    ordered = np.sort(slots[known])
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    return known & np.isin(slots, repeated) if len(repeated) else np.zeros(len(candidates), dtype=bool)
+
+
+def _deliveries(
+    ids: pa.ChunkedArray, partition: np.ndarray, offset: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows by (partition, id, offset), and where in that order each (partition, id) begins."""
+    codes = ids.take(pa.array(rows)).combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    partition = partition[rows]
+    order = np.lexsort((offset[rows], codes, partition))
+    changes = (np.diff(partition[order]) != 0) | (np.diff(codes[order]) != 0)
+    return rows[order], np.concatenate(([0], np.flatnonzero(changes) + 1, [len(order)]))
+
+
+@njit(cache=True, nogil=True)
+def _claims(starts: np.ndarray, claims_until_us: np.ndarray, created_us: np.ndarray) -> np.ndarray:
+    """Of each id's deliveries in order of offset, those that no accepted earlier one still claims."""
+    counts = np.zeros(len(created_us), dtype=np.bool_)
+    for group in range(len(starts) - 1):
+        claimed = False
+        until_us = np.int64(0)
+        for i in range(starts[group], starts[group + 1]):
+            if not claimed or created_us[i] > until_us:
+                counts[i] = True
+                until_us = max(until_us, claims_until_us[i]) if claimed else claims_until_us[i]
+                claimed = True
+    return counts

@@ -1,0 +1,29 @@
+"""What an aggregate file declares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+NULL, VALUE, OVERFLOW = 0, 1, 2
+"""What finalize says of its result: there is none, it is there, or an integer left int64."""
+
+INTEGER, FLOAT = "integer", "float"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One aggregate over one kind of column.
+
+    function    its name in a declaration
+    kind        'integer' or 'float', the column's kind
+    result      'integer', 'float', or 'column' for the column's own type
+    width       64-bit words of an intermediate
+    """
+
+    function: str
+    kind: str
+    result: str
+    width: int
+    update: Callable[..., Any]
+    merge: Callable[..., Any]
+    finalize: Callable[..., Any]

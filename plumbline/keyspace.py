@@ -1,0 +1,63 @@
+"""Where things are in the online store: the names of its keys.
+
+Every key carries the hash tag of its shard, `{pl:<project>:<shard>/<shards>}`, so that all keys that one script touches
+live on one node of a Redis Cluster; the number of shards is part of the tag, so another number is another keyspace.
+
+    <tag>:s:<view>:<definition>:<entity>       HASH  slot -> state (plumbline.state)
+    <tag>:p:<view>:<definition>                HASH  partition -> last offset applied; history -> generation; reach -> instant
+    <tag>:c:<source>:<partition>:<bucket>      HASH  event id -> (offset i64, claimed until i64)*
+    <tag>:r:<view>:<entity>                    STRING rows of a slowly changing view (plumbline.versions)
+"""
+
+import zlib
+from dataclasses import dataclass
+
+from plumbline.spec import ViewSpec
+
+CLAIM_BUCKETS = 4096
+HISTORY, PUSH, REACH = "history", "push", "reach"
+
+
+@dataclass(frozen=True)
+class Keyspace:
+    """Keys of one project; `shards` is constant for the life of a store."""
+
+    project: str
+    shards: int
+
+    def shard(self, entity: bytes) -> int:
+        """The shard of an entity, the same for every view."""
+        return zlib.crc32(entity) % self.shards
+
+    def tag(self, shard: int) -> str:
+        return f"{{pl:{self.project}:{shard}/{self.shards}}}"
+
+    def state(self, spec: ViewSpec, entity: bytes) -> bytes:
+        return self._of_view("s", spec, self.shard(entity)).encode() + b":" + entity
+
+    def positions(self, spec: ViewSpec, shard: int) -> str:
+        return self._of_view("p", spec, shard)
+
+    def claims(self, source: str, partition: int, event_id: bytes) -> tuple[int, str]:
+        """Shard and key of the claims that hold an event id."""
+        bucket = zlib.crc32(event_id) % CLAIM_BUCKETS
+        shard = bucket % self.shards
+        return shard, f"{self.tag(shard)}:c:{source}:{partition}:{bucket}"
+
+    def versions(self, view: str, entity: bytes) -> bytes:
+        return f"{self.tag(self.shard(entity))}:r:{view}:".encode() + entity
+
+    def patterns_of_view(self, view: str) -> list[str]:
+        """SCAN patterns of everything a view has in the store, whatever its definition was."""
+        return [f"{self.every_tag}:{kind}:{_escape(view)}:*" for kind in "spr"]
+
+    @property
+    def every_tag(self) -> str:
+        return f"{{pl:{_escape(self.project)}:*}}"
+
+    def _of_view(self, kind: str, spec: ViewSpec, shard: int) -> str:
+        return f"{self.tag(shard)}:{kind}:{spec.name}:{spec.definition_hash}"
+
+
+def _escape(text: str) -> str:
+    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)

@@ -1,0 +1,185 @@
+"""Feast's offline store, with windows: history is evaluated point in time from the log, in process or on Spark."""
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from feast import FeatureView, RepoConfig
+from feast.data_source import DataSource
+from feast.feature_logging import LoggingConfig, LoggingSource
+from feast.infra.offline_stores.file_source import FileLoggingDestination, FileSource
+from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.repo_config import FeastConfigBaseModel
+
+from plumbline import local_engine, log_append, table_pull
+from plumbline.entity_rows import EntityRows, entity_rows
+from plumbline.retrieval import WindowedRetrievalJob
+from plumbline.spec import log_source
+from plumbline.view_evaluation import ViewRequest
+from plumbline.view_requests import view_requests
+
+
+class WindowedOfflineStoreConfig(FeastConfigBaseModel):
+    """`offline_store:` of feature_store.yaml.
+
+    engine        local (in process) or spark (the same kernel in Spark tasks)
+    spark_master  where Spark runs, for example "local[2]"; used when no session is active
+    spark_conf    further Spark settings by name, likewise
+    """
+
+    type: Literal["plumbline.offline_store.WindowedOfflineStore"] = "plumbline.offline_store.WindowedOfflineStore"
+    engine: Literal["local", "spark"] = "local"
+    spark_master: str = "local[*]"
+    spark_conf: dict[str, str] | None = None
+
+
+class WindowedOfflineStore(OfflineStore):
+    """Historical features of windowed views (StreamFeatureView with aggregations) and of slowly changing ones."""
+
+    supports_filter_by_created_timestamp = True
+
+    @staticmethod
+    def get_historical_features(
+        config: RepoConfig,
+        feature_views: list[FeatureView],
+        feature_refs: list[str],
+        entity_df: pd.DataFrame | pa.Table | str | None,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        filter_by_created_timestamp: bool = False,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """Features of each entity row as of its event timestamp; nothing is read before the job's result is asked for.
+
+        entity_df  a DataFrame (or Arrow table) with join keys and event timestamps, with engine spark also SQL text;
+                   all its columns come back, its rows in their order, duplicates included
+        filter_by_created_timestamp  as known: leave out what was created after the entity row's instant
+
+        Raises ValueError, one sentence, for what cannot be answered, and FeastEntityDFMissingColumnsError.
+        """
+        requests = view_requests(feature_views, feature_refs, full_feature_names, config.repo_path)
+        rows = _entity_rows(config, entity_df)
+        _check(rows, requests)
+        keys = [name for name in rows.table.column_names if name != rows.timestamp_column]
+        metadata = RetrievalMetadata(list(feature_refs), keys, *rows.range())
+        return WindowedRetrievalJob(
+            lambda: _features_of(config, rows, requests, filter_by_created_timestamp),
+            repo_path=config.repo_path,
+            full_feature_names=full_feature_names,
+            on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            metadata=metadata,
+        )
+
+    @staticmethod
+    def pull_latest_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """The newest row of each entity with start_date <= time <= end_date."""
+        path = table_pull.source_path(_file_source(data_source), config.repo_path)
+        columns = (join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
+
+        def newest() -> pa.Table:
+            table = table_pull.pull_all(path, *columns, start_date, end_date)
+            return table_pull.latest_of_each(table, join_key_columns, timestamp_field, created_timestamp_column)
+
+        return WindowedRetrievalJob(newest, repo_path=config.repo_path)
+
+    @staticmethod
+    def pull_all_from_table_or_query(
+        config: RepoConfig,
+        data_source: DataSource,
+        join_key_columns: list[str],
+        feature_name_columns: list[str],
+        timestamp_field: str,
+        created_timestamp_column: str | None = None,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+    ) -> RetrievalJob:
+        """All rows with start_date <= time <= end_date."""
+        path = table_pull.source_path(_file_source(data_source), config.repo_path)
+        columns = (join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
+        return WindowedRetrievalJob(
+            lambda: table_pull.pull_all(path, *columns, start_date, end_date), repo_path=config.repo_path
+        )
+
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
+    ) -> None:
+        """Append rows, under the log's own column names, to the log behind a view."""
+        log_append.append(log_source(feature_view, config.repo_path), table)
+        if progress is not None:
+            progress(table.num_rows)
+
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,
+        data: pa.Table | Path,
+        source: LoggingSource,
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,
+    ) -> None:
+        """Append logged features as one more Parquet file to the folder of a FileLoggingDestination."""
+        destination = logging_config.destination
+        if not isinstance(destination, FileLoggingDestination):
+            raise ValueError(f"Features are logged to files; declare FileLoggingDestination, not {type(destination).__name__}.")
+        pads.write_dataset(
+            pq.read_table(data) if isinstance(data, Path) else data,
+            FileSource.get_uri_for_file_path(config.repo_path, destination.path),
+            format="parquet",
+            basename_template=f"{uuid.uuid4().hex}-{{i}}.parquet",
+            partitioning=destination.partition_by,
+            existing_data_behavior="overwrite_or_ignore",
+        )
+
+
+def _features_of(config: RepoConfig, rows: EntityRows, requests: list[ViewRequest], as_known: bool) -> pa.Table:
+    if config.offline_store.engine == "local":
+        return local_engine.features_of(rows, requests, as_known)
+    from plumbline import spark  # pyspark is an optional dependency and takes a second to import
+
+    return spark.features_of(spark.session(config.offline_store), rows, requests, as_known)
+
+
+def _entity_rows(config: RepoConfig, entity_df: pd.DataFrame | pa.Table | str | None) -> EntityRows:
+    if isinstance(entity_df, pd.DataFrame | pa.Table):
+        return entity_rows(entity_df)
+    if entity_df is None:
+        raise ValueError("Windows are as of an instant: pass entity_df with join keys and event_timestamp, not start_date.")
+    if not isinstance(entity_df, str):
+        raise ValueError(f"entity_df must be a pandas DataFrame or a pyarrow Table, not {type(entity_df).__name__}.")
+    if config.offline_store.engine != "spark":
+        raise ValueError("entity_df as SQL needs `offline_store: {engine: spark}`; the local engine takes a DataFrame.")
+    from plumbline import spark
+
+    return entity_rows(spark.session(config.offline_store).sql(entity_df).toArrow())
+
+
+def _check(rows: EntityRows, requests: list[ViewRequest]) -> None:
+    rows.require([key for request in requests for key in request.row_keys])
+    taken = sorted({name for request in requests for name in request.outputs} & set(rows.table.column_names))
+    if taken:
+        raise ValueError(f"entity_df already has a column {', '.join(taken)}; rename it, or ask for full_feature_names=True.")
+
+
+def _file_source(source: DataSource) -> FileSource:
+    if not isinstance(source, FileSource):
+        raise ValueError(f"Source '{source.name}' is a {type(source).__name__}; this store reads FileSource.")
+    return source

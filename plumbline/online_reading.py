@@ -1,0 +1,181 @@
+"""Reading: all views and entities of a request in one round trip, then decode, merge and finish."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from plumbline import versions
+from plumbline.instant import AsOfTooOld, from_microseconds
+from plumbline.keyspace import HISTORY, PUSH, Keyspace
+from plumbline.keyspace import REACH as REACH_FIELD
+from plumbline.layout import Layout
+from plumbline.spec import ViewSpec
+from plumbline.state import IntegerOverflow, window_values
+from plumbline.state_words import FENCE, GENERATION, NEVER, RAW_ROWS, REACH, header_word
+from plumbline.store_client import StoreClient
+
+Positions = dict[str, int | str]
+"""What an answer rests on: partition -> last offset applied, 'history' -> generation, 'push' -> revision where rows were
+pushed without an offset; of a slowly changing view the times of its row."""
+
+
+@dataclass(frozen=True)
+class WindowedRead:
+    """Entities of one windowed view; an entity is None where a join key is null."""
+
+    layout: Layout
+    entities: Sequence[bytes | None]
+
+
+@dataclass(frozen=True)
+class VersionedRead:
+    """Entities of one slowly changing view; ttl_us 0 is for ever."""
+
+    view: str
+    ttl_us: int
+    entities: Sequence[bytes | None]
+
+
+@dataclass
+class EntityAnswer:
+    """What the store says of one entity in one view.
+
+    found      the store holds any state (a row, for a slowly changing view)
+    values     one value a window, in the order of the view's windows (windowed views)
+    row        the row that holds (slowly changing views); None when there is none or it is past its ttl
+    expired    a row was there but past its ttl
+    overflows  windows whose integer sum left int64; their value is None
+    """
+
+    found: bool
+    positions: Positions
+    values: list[object] = field(default_factory=list)
+    row: versions.Version | None = None
+    expired: bool = False
+    overflows: list[str] = field(default_factory=list)
+
+
+class OnlineReader:
+    """Answers reads from the store's bytes; raises AsOfTooOld, StateUnreadable, StoreUnavailable."""
+
+    def __init__(self, client: StoreClient, keyspace: Keyspace) -> None:
+        self._client, self._keyspace = client, keyspace
+
+    def read(self, reads: Sequence[WindowedRead | VersionedRead], at_us: int) -> list[list[EntityAnswer]]:
+        """For each read, one answer an entity, in order. One pipeline for everything.
+
+        Positions are read before states on the same node, so a state is never behind the positions it is reported with.
+        """
+        position_keys = list(dict.fromkeys(key for read in reads for key in self._position_keys(read)))
+        entity_keys = list(dict.fromkeys(key for read in reads for key in self._entity_keys(read) if key is not None))
+        versioned = {key for read in reads if isinstance(read, VersionedRead) for key in self._entity_keys(read)}
+        commands = [("HGETALL", key) for key in position_keys]
+        commands += [("GET" if key in versioned else "HGETALL", key) for key in entity_keys]
+        answers = self._client.pipeline(commands)
+        positions = dict(zip(position_keys, map(_as_dict, answers), strict=False))
+        stored = dict(zip(entity_keys, answers[len(position_keys) :], strict=True))
+        return [self._answers(read, positions, stored, at_us) for read in reads]
+
+    def _answers(
+        self,
+        read: WindowedRead | VersionedRead,
+        positions: Mapping[str, Mapping[bytes, bytes]],
+        stored: Mapping[bytes, object],
+        at_us: int,
+    ) -> list[EntityAnswer]:
+        keys = self._entity_keys(read)
+        if isinstance(read, VersionedRead):
+            return [_versioned_answer(read, None if key is None else stored[key], at_us) for key in keys]
+        spec = read.layout.spec
+        known = [
+            {} if entity is None else positions[self._keyspace.positions(spec, self._keyspace.shard(entity))]
+            for entity in read.entities
+        ]
+        slots = [{} if key is None else _as_dict(stored[key]) for key in keys]
+        return _windowed_answers(read.layout, known, slots, at_us)
+
+    def _entity_keys(self, read: WindowedRead | VersionedRead) -> list[bytes | None]:
+        if isinstance(read, VersionedRead):
+            return [None if e is None else self._keyspace.versions(read.view, e) for e in read.entities]
+        return [None if e is None else self._keyspace.state(read.layout.spec, e) for e in read.entities]
+
+    def _position_keys(self, read: WindowedRead | VersionedRead) -> list[str]:
+        if isinstance(read, VersionedRead):
+            return []
+        shards = dict.fromkeys(self._keyspace.shard(entity) for entity in read.entities if entity is not None)
+        return [self._keyspace.positions(read.layout.spec, shard) for shard in shards]
+
+
+def _windowed_answers(
+    layout: Layout, known: Sequence[Mapping[bytes, bytes]], slots: Sequence[Mapping[bytes, bytes]], at_us: int
+) -> list[EntityAnswer]:
+    values = window_values(layout, [list(states.values()) for states in slots], at_us)
+    answers = []
+    for of_view, states, of_entity in zip(known, slots, values, strict=True):
+        reaches = [
+            int(of_view.get(REACH_FIELD.encode(), NEVER)),
+            *(header_word(data, REACH) for data in states.values()),
+        ]
+        _check_reach(layout.spec, reaches, at_us)
+        overflows = [str(value) for value in of_entity if isinstance(value, IntegerOverflow)]
+        plain = (
+            [None if isinstance(value, IntegerOverflow) else value for value in of_entity] if overflows else of_entity
+        )
+        answers.append(EntityAnswer(bool(states), _effective_positions(of_view, states), plain, overflows=overflows))
+    return answers
+
+
+def _effective_positions(known: Mapping[bytes, bytes], states: Mapping[bytes, bytes]) -> Positions:
+    """The larger of the view's position and the state's own fence, per partition; the generation of the history used."""
+    positions: Positions = {
+        name.decode(): int(value) for name, value in known.items() if name.decode() not in (REACH_FIELD, HISTORY)
+    }
+    for name, data in states.items():
+        slot = name.decode()
+        if slot == HISTORY:
+            continue
+        if slot != PUSH:
+            positions[slot] = max(header_word(data, FENCE), int(positions.get(slot, -1)))
+        elif header_word(data, RAW_ROWS):
+            positions[PUSH] = header_word(data, FENCE)  # it changes with every push and when the log takes rows over
+    if HISTORY.encode() in states:
+        positions[HISTORY] = header_word(states[HISTORY.encode()], GENERATION)
+    elif HISTORY.encode() in known:
+        positions[HISTORY] = int(known[HISTORY.encode()])
+    return positions
+
+
+def _versioned_answer(read: VersionedRead, data: object, at_us: int) -> EntityAnswer:
+    if data is None:
+        return EntityAnswer(False, {})
+    kept = versions.decode(data)  # type: ignore[arg-type]
+    if at_us < kept.reach_us:
+        _refuse(read.view, kept.reach_us, at_us)
+    row = kept.at(at_us)
+    if row is None:
+        return EntityAnswer(False, {})
+    expired = bool(read.ttl_us) and row.event_us < at_us - read.ttl_us
+    times: Positions = {
+        "event_timestamp": from_microseconds(row.event_us).isoformat(),
+        "created_timestamp": from_microseconds(row.created_us).isoformat(),
+    }
+    return EntityAnswer(True, times, row=None if expired else row, expired=expired)
+
+
+def _check_reach(spec: ViewSpec, reaches: Sequence[int], at_us: int) -> None:
+    if at_us < max(reaches):
+        _refuse(spec.name, max(reaches), at_us)
+
+
+def _refuse(view: str, reach_us: int, at_us: int) -> None:
+    raise AsOfTooOld(
+        f"View '{view}' cannot be read as of {from_microseconds(at_us).isoformat()}: its online state reaches back to "
+        f"{from_microseconds(reach_us).isoformat()}; use get_historical_features for older instants."
+    )
+
+
+def _as_dict(answer: object) -> dict[bytes, bytes]:
+    """HGETALL's answer, a dict or (raw protocol) a flat list."""
+    if isinstance(answer, dict):
+        return answer
+    flat = list(answer or ())  # type: ignore[call-overload]
+    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -1,0 +1,427 @@
+"""Feast's online store, with windows: values are computed from states at the instant of the read, so they decay."""
+
+import asyncio
+import copy
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import feast
+from feast import Entity, FeatureService, FeatureView, Field, RepoConfig, utils
+from feast.base_feature_view import BaseFeatureView
+from feast.feature_view import DUMMY_ENTITY_NAME
+from feast.infra.infra_object import InfraObject
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.registry.base_registry import BaseRegistry
+from feast.infra.supported_async_methods import SupportedAsyncMethods
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.online_response import OnlineResponse
+from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
+from feast.protos.feast.types.Value_pb2 import Value as ValueProto
+from feast.repo_config import FeastConfigBaseModel
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from plumbline import versions
+from plumbline.instant import from_microseconds, read_instant_us, to_microseconds
+from plumbline.keyspace import Keyspace
+from plumbline.layout import Layout
+from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
+from plumbline.spec import DeclarationError, is_windowed, log_source, view_spec
+from plumbline.store_client import SWAP, StoreClient
+from plumbline.value_codec import entity_bytes
+from plumbline.value_proto import plain_value, value_proto
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 20
+
+answers_of_this_read: ContextVar[dict[str, list[EntityAnswer]] | None] = ContextVar("plumbline_answers", default=None)
+"""Where a reader that wants more than Feast's response (positions) puts a dict: view name -> one answer a row."""
+
+
+class WindowedOnlineStoreConfig(FeastConfigBaseModel):
+    """`online_store:` of feature_store.yaml.
+
+    connection_string  host:port[,option=value...] as Feast takes it, for example "localhost:6379,db=1"
+    redis_type         redis or redis_cluster
+    shards             constant number of shards; changing it is a new keyspace: materialize again
+    read_timeout_ms, write_timeout_ms  how long one round trip may take before the store counts as away
+    """
+
+    type: Literal["plumbline.online_store.WindowedOnlineStore"] = "plumbline.online_store.WindowedOnlineStore"
+    connection_string: str = "localhost:6379"
+    redis_type: Literal["redis", "redis_cluster"] = "redis"
+    shards: int = 16
+    read_timeout_ms: int = 800
+    write_timeout_ms: int = 10_000
+
+
+class WindowedOnlineStore(OnlineStore):
+    """Redis or Valkey behind Feast's online store interface: states of windowed views, rows of slowly changing ones."""
+
+    def __init__(self) -> None:
+        self._clients: dict[int, StoreClient] = {}
+        self._layouts: dict[object, Layout] = {}
+
+    @property
+    def async_supported(self) -> SupportedAsyncMethods:
+        return SupportedAsyncMethods(read=True, write=True)
+
+    def reader(self, config: RepoConfig) -> OnlineReader:
+        """What answers reads, with the short time-out."""
+        return OnlineReader(self._client(config, config.online_store.read_timeout_ms), self.keyspace(config))
+
+    def writer(self, config: RepoConfig) -> StoreClient:
+        """The connection for writes, with the long time-out."""
+        return self._client(config, config.online_store.write_timeout_ms)
+
+    def keyspace(self, config: RepoConfig) -> Keyspace:
+        """Where this project's keys are."""
+        return Keyspace(config.project, config.online_store.shards)
+
+    def layout(self, config: RepoConfig, view: FeatureView) -> Layout:
+        """The layout of a windowed view's states, compiled once for each declaration."""
+        aggregations = tuple((a.name, a.column, a.function, a.time_window, a.slide_interval) for a in view.aggregations)
+        source = view.stream_source or view.batch_source
+        declaration = (view.name, aggregations, tuple(sorted((source.tags or {}).items())), tuple(view.join_keys))
+        if declaration not in self._layouts:
+            self._layouts[declaration] = Layout(view_spec(view, config.repo_path))
+        return self._layouts[declaration]
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """Part of `feast apply`: refuses declarations that make no sense, removes what deleted views left in the store."""
+        refuse_nonsense(tables_to_keep, config, entities_to_keep)
+        self._forget(config, [view.name for view in tables_to_delete])
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Remove everything of this project from the store."""
+        client = self.writer(config)
+        client.delete(list(client.scan(f"{self.keyspace(config).every_tag}:*")))
+
+    def plan(self, config: RepoConfig, desired_registry_proto: RegistryProto) -> list[InfraObject]:
+        """Nothing: the store's keys come and go with the data."""
+        return []
+
+    def online_write_batch(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[tuple[EntityKeyProto, dict[str, ValueProto], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Add rows of a slowly changing view; naive timestamps are UTC, a missing created timestamp is the event's.
+
+        Raises ValueError for a windowed view, whose values are not written but computed: push its raw events.
+        """
+        if is_windowed(table):
+            raise ValueError(
+                f"View '{table.name}' is windowed: push raw events with plumbline.FeatureStore.push, or materialize its log."
+            )
+        rows: dict[bytes, list[versions.Version]] = {}
+        for entity_key, features, event_at, created_at in data:
+            entity = _entity_of_key(entity_key)
+            if entity is not None:
+                event_us = _utc_us(event_at)
+                created_us = event_us if created_at is None else _utc_us(created_at)
+                serialized = {name: value.SerializeToString() for name, value in features.items()}
+                rows.setdefault(entity, []).append(versions.Version(event_us, created_us, serialized))
+            if progress:
+                progress(1)
+        self.write_versions(config, table.name, rows)
+
+    async def online_write_batch_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[tuple[EntityKeyProto, dict[str, ValueProto], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """online_write_batch on a thread."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
+    def write_versions(self, config: RepoConfig, view: str, rows: Mapping[bytes, Sequence[versions.Version]]) -> None:
+        """Add rows to entities of a slowly changing view, by compare-and-set; safe beside other writers."""
+        client, keyspace = self.writer(config), self.keyspace(config)
+        pending = list(rows)
+        for _ in range(ATTEMPTS):
+            keys = [keyspace.versions(view, entity) for entity in pending]
+            calls = []
+            for entity, key, data in zip(pending, keys, client.pipeline(("GET", key) for key in keys), strict=True):
+                kept = versions.Versions() if data is None else versions.decode(data)
+                stamp = b"" if data is None else data[: versions.STAMP_BYTES]
+                calls.append(([key], [stamp, versions.encode(kept.with_rows(rows[entity], _now_us()))]))
+            outcomes = client.scripts(SWAP, calls)
+            pending = [entity for entity, outcome in zip(pending, outcomes, strict=True) if outcome != b"ok"]
+            if not pending:
+                return
+        raise RuntimeError(f"Rows of view '{view}' kept changing under the write; try again.")
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKeyProto],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, ValueProto] | None]]:
+        """Values at the read's instant, an entity each; (None, None) where the store holds no state."""
+        at_us = read_instant_us()
+        wanted = requested_features or [field.name for field in table.features]
+        read = self._read_request(config, table, [_entity_of_key(key) for key in entity_keys])
+        answers = self.reader(config).read([read], at_us)[0]
+        columns = [_feature_column(table, read, answers, name)[0] for name in wanted]
+        return [
+            (from_microseconds(at_us), {name: column[i] for name, column in zip(wanted, columns, strict=True)})
+            if answer.found
+            else (None, None)
+            for i, answer in enumerate(answers)
+        ]
+
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKeyProto],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, ValueProto] | None]]:
+        """online_read on a thread, at the caller's instant."""
+        return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
+
+    def _read_features_per_fv(
+        self,
+        config: RepoConfig,
+        grouped_refs: list[tuple[FeatureView, list[str]]],
+        join_key_values: dict[str, list[ValueProto]],
+        entity_name_to_join_key_map: dict[str, str],
+        online_features_response: GetOnlineFeaturesResponse,
+        full_feature_names: bool,
+        include_feature_view_version_metadata: bool = False,
+    ) -> None:
+        """All views of a request in one round trip; a null join key reads as the empty history."""
+        at_us = read_instant_us()
+        reads = []
+        for view, _ in grouped_refs:
+            values = utils._get_table_entity_values(view, entity_name_to_join_key_map, join_key_values)
+            reads.append(self._read_request(config, view, _entities(view, values)))
+        answers = self.reader(config).read(reads, at_us)
+        collected = answers_of_this_read.get()
+        for (view, names), read, of_view in zip(grouped_refs, reads, answers, strict=True):
+            if collected is not None:
+                collected[view.projection.name_to_use()] = of_view
+            _respond(online_features_response, view, names, read, of_view, at_us, full_feature_names)
+
+    async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
+        await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
+
+    def get_online_features(
+        self,
+        config: RepoConfig,
+        features: list[str] | FeatureService,
+        entity_rows: list[dict[str, Any]] | Mapping[str, Any],
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool = False,
+        include_feature_view_version_metadata: bool = False,
+    ) -> OnlineResponse:
+        """Feast's own steps, with on-demand views of mode python answering under full names too.
+
+        Feast 0.67 looks for `<view>__<name>` among what such a view returns, which are bare names, and drops them all.
+        """
+        prepared = utils._prepare_entities_to_read_from_online_store(
+            registry=registry,
+            project=project,
+            features=features,
+            entity_values=_columnar(entity_rows),
+            full_feature_names=full_feature_names,
+            native_entity_values=True,
+        )
+        join_key_values, grouped_refs, join_keys, on_demand, feature_refs, wanted, response = prepared
+        self._check_versioned_read_support(grouped_refs)
+        self._read_features_per_fv(
+            config, grouped_refs, join_key_values, join_keys, response, full_feature_names,
+            include_feature_view_version_metadata,
+        )  # fmt: skip
+        feature_types = self._build_feature_types(grouped_refs)
+        if on_demand:
+            if full_feature_names:
+                on_demand = [prefixed(view) if view.mode == "python" else view for view in on_demand]
+            utils._augment_response_with_on_demand_transforms(
+                response, feature_refs, on_demand, full_feature_names, feature_types=feature_types
+            )
+        utils._drop_unneeded_columns(response, wanted)
+        return OnlineResponse(response, feature_types=feature_types)
+
+    async def get_online_features_async(self, *args: Any, **kwargs: Any) -> OnlineResponse:
+        """get_online_features on a thread, at the caller's instant."""
+        return await asyncio.to_thread(self.get_online_features, *args, **kwargs)
+
+    def _read_request(
+        self, config: RepoConfig, view: FeatureView, entities: Sequence[bytes | None]
+    ) -> WindowedRead | VersionedRead:
+        if is_windowed(view):
+            return WindowedRead(self.layout(config, view), entities)
+        ttl_us = 0 if view.ttl is None else int(view.ttl.total_seconds() * 1_000_000)
+        return VersionedRead(view.name, ttl_us, entities)
+
+    def _forget(self, config: RepoConfig, views: Sequence[str]) -> None:
+        if not views:
+            return
+        client = self.writer(config)
+        for view in views:
+            for pattern in self.keyspace(config).patterns_of_view(view):
+                client.delete(list(client.scan(pattern)))
+
+    def _client(self, config: RepoConfig, timeout_ms: int) -> StoreClient:
+        if timeout_ms not in self._clients:
+            self._clients[timeout_ms] = StoreClient(config.online_store, timeout_ms)
+        return self._clients[timeout_ms]
+
+
+def prefixed(view: OnDemandFeatureView) -> OnDemandFeatureView:
+    """A copy of an on-demand view of mode python that returns `<view>__<name>` instead of `<name>`."""
+    prefix = f"{view.projection.name_to_use()}__"
+    copied = copy.copy(view)
+    copied.features = [Field(name=prefix + field.name, dtype=field.dtype) for field in view.features]
+    transform = view.transform_dict
+    copied.transform_dict = lambda inputs: {  # type: ignore[method-assign]
+        (prefix + name if name in named else name): values for name, values in transform(inputs).items()
+    }
+    named = {field.name for field in view.features}
+    return copied
+
+
+def _columnar(entity_rows: list[dict[str, Any]] | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Entity rows as columns; raises ValueError when the rows have different names."""
+    if not isinstance(entity_rows, list):
+        return entity_rows
+    names = entity_rows[0].keys() if entity_rows else ()
+    if any(row.keys() != names for row in entity_rows):
+        raise ValueError("All entity_rows must have the same keys.")
+    return {name: [row[name] for row in entity_rows] for name in names}
+
+
+def refuse_nonsense(
+    views: Sequence[BaseFeatureView | OnDemandFeatureView], config: RepoConfig, entities: Sequence[Entity]
+) -> None:
+    """Compile every windowed view; raises DeclarationError for the first that makes no sense.
+
+    Its entities must be among those applied with it or registered before, and two views over one log must agree on its
+    allowed_lateness.
+    """
+    windowed = [view for view in views if is_windowed(view)]
+    _refuse_unknown_entities(windowed, config, entities)  # type: ignore[arg-type]
+    lateness: dict[str, tuple[str, int]] = {}
+    for view in windowed:
+        view_spec(view, config.repo_path)  # type: ignore[arg-type]
+        source = log_source(view, config.repo_path)  # type: ignore[arg-type]
+        other, other_us = lateness.setdefault(source.path, (view.name, source.allowed_lateness_us))
+        if other_us != source.allowed_lateness_us:
+            raise DeclarationError(
+                f"Views '{other}' and '{view.name}' read the log {source.path} with different allowed_lateness; a log has one."
+            )
+
+
+def _refuse_unknown_entities(views: Sequence[FeatureView], config: RepoConfig, entities: Sequence[Entity]) -> None:
+    applied = {entity.name for entity in entities}
+    unknown = {name: view.name for view in views for name in view.entities if name not in applied | {DUMMY_ENTITY_NAME}}
+    if not unknown:
+        return
+    registered = {entity.name for entity in feast.FeatureStore(config=config).list_entities()}
+    for name, view in unknown.items():
+        if name not in registered:
+            raise DeclarationError(
+                f"View '{view}': entity '{name}' is not known; apply it together with the view "
+                f"(registered are: {', '.join(sorted(registered | applied)) or 'none'})."
+            )
+
+
+def _entities(view: FeatureView, values: Mapping[str, Sequence[ValueProto]]) -> list[bytes | None]:
+    names = list(values)
+    missing = [
+        key for key in view.join_keys if view.projection.join_key_map.get(key, key) not in names and key not in names
+    ]
+    if missing:
+        raise KeyError(
+            f"View '{view.name}' is read by {', '.join(view.join_keys)}; the entity rows lack {', '.join(missing)}."
+        )
+    return entity_bytes(names, [[plain_value(proto) for proto in values[name]] for name in names])
+
+
+def _entity_of_key(key: EntityKeyProto) -> bytes | None:
+    return entity_bytes(list(key.join_keys), [[plain_value(value)] for value in key.entity_values])[0]
+
+
+def _respond(
+    response: GetOnlineFeaturesResponse,
+    view: FeatureView,
+    names: Sequence[str],
+    read: WindowedRead | VersionedRead,
+    answers: Sequence[EntityAnswer],
+    at_us: int,
+    full_feature_names: bool,
+) -> None:
+    """Append one vector a feature to Feast's response."""
+    prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
+    response.metadata.feature_names.val.extend(prefix + name for name in names)
+    times = [_response_time(answer, at_us) for answer in answers]
+    for name in names:
+        values, statuses = _feature_column(view, read, answers, name)
+        response.results.append(
+            GetOnlineFeaturesResponse.FeatureVector(values=values, statuses=statuses, event_timestamps=times)
+        )
+
+
+def _feature_column(
+    view: FeatureView, read: WindowedRead | VersionedRead, answers: Sequence[EntityAnswer], name: str
+) -> tuple[list[ValueProto], list[int]]:
+    statuses = [_status(answer) for answer in answers]
+    if isinstance(read, VersionedRead):
+        return [_row_value(answer, name) for answer in answers], statuses
+    windows = [window.name for window in read.layout.spec.windows]
+    if name not in windows:
+        raise KeyError(f"View '{view.name}' has no feature '{name}'; it has {', '.join(windows)}.")
+    i = windows.index(name)
+    for answer in answers:
+        if answer.overflows:
+            log.warning("Integer overflow, answered as null: %s", "; ".join(answer.overflows))
+    output_type = read.layout.spec.windows[i].output_type
+    return [value_proto(answer.values[i], output_type) for answer in answers], statuses
+
+
+def _row_value(answer: EntityAnswer, name: str) -> ValueProto:
+    if answer.row is None or name not in answer.row.features:
+        return ValueProto()
+    return ValueProto.FromString(answer.row.features[name])
+
+
+def _status(answer: EntityAnswer) -> int:
+    if answer.expired:
+        return FieldStatus.OUTSIDE_MAX_AGE
+    return FieldStatus.PRESENT if answer.found else FieldStatus.NOT_FOUND
+
+
+def _response_time(answer: EntityAnswer, at_us: int) -> Timestamp:
+    """The row's time for a slowly changing view, the read's instant for a windowed one, the epoch where nothing was found."""
+    if not answer.found:
+        return Timestamp()
+    moment = at_us if answer.row is None else answer.row.event_us
+    return Timestamp(seconds=moment // 1_000_000, nanos=moment % 1_000_000 * 1_000)
+
+
+def _utc_us(at: datetime) -> int:
+    return to_microseconds(at if at.tzinfo is not None else at.replace(tzinfo=UTC))
+
+
+def _now_us() -> int:
+    return to_microseconds(datetime.now(UTC))

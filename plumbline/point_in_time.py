@@ -1,0 +1,112 @@
+"""Point-in-time evaluation: every window of a view at every entity row, sorted once and put back in order."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from plumbline.late_kernels import find_late, no_late
+from plumbline.log_times import int64_values
+from plumbline.timeline import Timeline, align, order_ties, window_begins
+from plumbline.window_functions import FUNCTIONS, Result, Window
+from plumbline.window_inputs import Column
+
+if TYPE_CHECKING:
+    from plumbline.spec import ViewSpec, WindowSpec
+
+ORDERED_FUNCTIONS = ("first", "last")
+"""Functions that look at the order of events within one instant, hence at event_id."""
+
+
+def evaluate(
+    events: pa.Table,
+    spec: "ViewSpec",
+    rows: pa.Table,
+    at: pa.Array | pa.ChunkedArray,
+    as_known: bool,
+    counts: np.ndarray | None = None,
+    threads: int | None = None,
+) -> pa.Table:
+    """Every window of a view at every entity row: one column a WindowSpec, n rows in the order of `rows`.
+
+    events    accepted events as event_log.read_events gives them (event_id is looked at for first and last only)
+    rows, at  n entity rows with the view's join keys, and their instants (timestamp[us, UTC]; null sees nothing)
+    as_known  leave out what was created after the row's instant
+    counts    (m,) bool which events count, where some were not accepted; None: all
+    threads   how many windows are evaluated at a time; None: one a processor
+
+    A row with a null key, of an unknown entity or with nothing in a window gets 0 for count, count_distinct and sum and
+    null for the others. Raises OverflowError, naming view and feature, when an integer sum leaves int64, and
+    EntityKeyError for join keys whose types do not compare.
+    """
+    line = align(events, rows, spec.join_keys, at, counts)
+    if any(window.function in ORDERED_FUNCTIONS for window in spec.windows):
+        order_ties(line, events, by_id=True)
+    created_us = int64_values(events["created_timestamp"])[line.event_order] if as_known else line.event_us
+    late_mask, late = find_late(line, created_us) if as_known else no_late(line)
+    timely = ~late_mask
+    seen = timely if late_mask.any() else None
+    of_column = {window.column: window for window in spec.windows}
+    columns = {name: Column(window, events[name], line.event_order, seen) for name, window in of_column.items()}
+
+    def slide(tail: tuple[int, int]) -> dict[str, pa.Array]:
+        begins = window_begins(line.event_us, line.event_starts, line.row_us, line.row_starts, *tail)
+        window = Window(begins, line.ends, timely, late)
+        asked = [w for w in spec.windows if _tail(w) == tail]
+        results = [FUNCTIONS[w.function](columns[w.column], window) for w in asked]
+        return {
+            w.name: _in_order(spec, w, columns[w.column], result, line, rows) for w, result in zip(asked, results, strict=True)
+        }
+
+    features: dict[str, pa.Array] = {}
+    with ThreadPoolExecutor(max_workers=threads or os.cpu_count()) as pool:
+        for part in pool.map(slide, dict.fromkeys(_tail(window) for window in spec.windows)):
+            features |= part
+    return pa.table([features[window.name] for window in spec.windows], names=[window.name for window in spec.windows])
+
+
+def _tail(window: "WindowSpec") -> tuple[int, int]:
+    return window.window_us, window.slide_us
+
+
+def _in_order(
+    spec: "ViewSpec", window: "WindowSpec", column: Column, result: Result, line: Timeline, rows: pa.Table
+) -> pa.Array:
+    """A result as a column in the order of the entity rows, in the declared type; rows of nobody see nothing."""
+    where = f"View '{spec.name}', feature '{window.name}'"
+    if result.overflow is not None:
+        row, value = result.overflow
+        entity = {name: rows[name][int(line.row_order[row])].as_py() for name in spec.join_keys}
+        raise OverflowError(_overflow(where, entity, int(line.row_us[row]), value))
+    if result.places:
+        places = np.full(rows.num_rows, -1)
+        places[line.row_order] = result.values
+        return _declared(column.take(places), window, where)
+    values = np.zeros(rows.num_rows, result.values.dtype)
+    values[line.row_order] = result.values
+    if result.valid is None:
+        return _declared(pa.array(values), window, where)
+    missing = np.ones(rows.num_rows, np.bool_)
+    missing[line.row_order] = ~result.valid
+    return _declared(pa.array(values, mask=missing), window, where)
+
+
+def _declared(values: pa.Array, window: "WindowSpec", where: str) -> pa.Array:
+    if values.type == window.output_type:
+        return values
+    exact = pa.types.is_integer(values.type) and pa.types.is_integer(window.output_type)
+    try:
+        return values.cast(window.output_type, safe=exact)
+    except pa.ArrowInvalid as error:
+        raise OverflowError(f"{where}: a result does not fit the declared {window.output_type}: {error}") from None
+
+
+def _overflow(where: str, entity: dict[str, object], row_us: int, value: int) -> str:
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=row_us)
+    return (
+        f"{where}: the sum of {entity} at {at.isoformat()} is {value}, which leaves int64; "
+        "sum a smaller unit of the column, a shorter window, or a float column."
+    )

@@ -1,0 +1,325 @@
+"""What a windowed view asks for, compiled once from Feast's own objects; everything that makes no sense is refused here."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+from feast import StreamFeatureView
+from feast.aggregation import Aggregation
+from feast.feature_view import FeatureView
+from feast.infra.offline_stores.file_source import FileSource
+from feast.types import from_feast_to_pyarrow_type
+
+from plumbline.durations import DAY, MICROSECOND, default_slide_us, duration_name, microseconds, slide_is_allowed
+
+FUNCTIONS = ("count", "sum", "mean", "min", "max", "std", "count_distinct", "first", "last")
+ANY_TYPE_FUNCTIONS = ("count", "count_distinct", "first", "last")
+DEFAULT_ALLOWED_LATENESS_US = DAY
+COLUMNS_TAG = "plumbline_columns"
+"""Tag of a view that holds the raw columns' Arrow types as JSON, for a log that does not exist yet."""
+
+
+class DeclarationError(ValueError):
+    """A declaration that makes no sense; the message is one sentence with what is allowed."""
+
+
+@dataclass(frozen=True)
+class LogSource:
+    """An event log: where its rows are and which columns carry time.
+
+    path is absolute (or a URI); created_timestamp_column is None where the source declares none;
+    field_mapping renames columns of the log (log's name -> name used by views).
+    """
+
+    name: str
+    path: str
+    timestamp_field: str
+    created_timestamp_column: str | None
+    allowed_lateness_us: int
+    field_mapping: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """One windowed feature: `function` of `column` over [floor(t - window_us, slide_us), t).
+
+    input_type and output_type are Arrow types; integers are exact, floats float64 inside.
+    """
+
+    name: str
+    column: str
+    function: str
+    window_us: int
+    slide_us: int
+    input_type: pa.DataType
+    output_type: pa.DataType
+
+    @property
+    def kind(self) -> str:
+        """'integer', 'float' or 'other': how the column's values are handled."""
+        return column_kind(self.input_type)
+
+    @property
+    def _stored_as(self) -> str:
+        """What of the column's type the values depend on: a log that stores 32-bit integers means the same as one of 64."""
+        if self.function == "count":
+            return "presence"
+        return str(self.input_type) if self.kind == "other" else self.kind
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """A windowed view: its join keys in declared order, its log and its windows in declared order."""
+
+    name: str
+    join_keys: tuple[str, ...]
+    source: LogSource
+    windows: tuple[WindowSpec, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns that the windows read, each once, in order of first use."""
+        return tuple(dict.fromkeys(window.column for window in self.windows))
+
+    @property
+    def longest_window_us(self) -> int:
+        return max(window.window_us for window in self.windows)
+
+    @cached_property
+    def definition_hash(self) -> str:
+        """16 hex digits that change when anything that the values depend on changes (the log's path does not)."""
+        windows = [(w.name, w.column, w.function, w.window_us, w.slide_us, w._stored_as) for w in self.windows]
+        source = (self.source.name, self.source.timestamp_field, self.source.created_timestamp_column or "")
+        text = json.dumps([sorted(self.join_keys), source, self.source.allowed_lateness_us, windows])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def column_kind(data_type: pa.DataType) -> str:
+    """'integer', 'float' or 'other' for an Arrow type (booleans, timestamps, text and the rest are 'other')."""
+    if pa.types.is_integer(data_type):
+        return "integer"
+    return "float" if pa.types.is_floating(data_type) else "other"
+
+
+def is_windowed(view: object) -> bool:
+    """Whether Plumbline computes this view: a StreamFeatureView that declares aggregations."""
+    return isinstance(view, StreamFeatureView) and bool(view.aggregations)
+
+
+def log_source(view: FeatureView, repo_path: Path | str | None) -> LogSource:
+    """The log behind a view (windowed or slowly changing).
+
+    Raises DeclarationError when the view has no FileSource batch source or its lateness tag is not a duration.
+    """
+    batch = view.batch_source
+    if not isinstance(batch, FileSource):
+        raise DeclarationError(
+            f"View '{view.name}' needs a log: declare PushSource(batch_source=FileSource(path=..., timestamp_field=...))."
+        )
+    stream = view.stream_source
+    tags = {**(batch.tags or {}), **((stream.tags or {}) if stream is not None else {})}
+    lateness = tags.get("allowed_lateness")
+    try:
+        lateness_us = DEFAULT_ALLOWED_LATENESS_US if lateness is None else microseconds(lateness)
+    except ValueError as error:
+        raise DeclarationError(f"View '{view.name}': tag allowed_lateness of its source: {error}") from None
+    return LogSource(
+        name=stream.name if stream is not None else batch.name,
+        path=FileSource.get_uri_for_file_path(repo_path, batch.path),
+        timestamp_field=batch.timestamp_field,
+        created_timestamp_column=batch.created_timestamp_column or None,
+        allowed_lateness_us=lateness_us,
+        field_mapping=tuple(sorted((batch.field_mapping or {}).items())),
+    )
+
+
+def log_schema(source: LogSource) -> pa.Schema | None:
+    """Columns and Arrow types of a log under the names that views use; None where there is no file yet.
+
+    Every file is looked at, because an early batch may hold a column of nulls only or lack a later one.
+    """
+    path = Path(source.path)
+    if path.is_dir():
+        files = [file for file in path.rglob("*.parquet") if not _is_hidden(file.relative_to(path))]
+        if not files:
+            return None
+    elif not path.exists():
+        return None
+    dataset = pads.dataset(str(path), format="parquet", partitioning="hive" if path.is_dir() else None)
+    renamed = dict(source.field_mapping)
+    return pa.schema(
+        [pa.field(renamed.get(field.name, field.name), _plain_type(field.type)) for field in dataset.schema]
+    )
+
+
+def view_spec(view: StreamFeatureView, repo_path: Path | str | None) -> ViewSpec:
+    """Compile a windowed view as it stands in the registry (entity columns resolved).
+
+    Raises DeclarationError, one sentence with what is allowed, for everything that makes no sense.
+    """
+    source = log_source(view, repo_path)
+    schema = log_schema(source)
+    _check_timestamp(view, source, schema)
+    _check_names(view, schema)
+    windows = tuple(_window(view, aggregation, schema, source) for aggregation in view.aggregations)
+    return ViewSpec(view.name, tuple(field.name for field in view.entity_columns), source, windows)
+
+
+def output_type(function: str, input_type: pa.DataType) -> pa.DataType:
+    """Arrow type of a function's result: counts int64, integer sums int64, float sums, means and stds float64,
+    min, max, first and last the column's own type."""
+    if function in ("count", "count_distinct"):
+        return pa.int64()
+    if function == "sum":
+        return pa.int64() if column_kind(input_type) == "integer" else pa.float64()
+    return pa.float64() if function in ("mean", "std") else input_type
+
+
+def check_function(view_name: str, column: str, function: str, input_type: pa.DataType | None) -> None:
+    """Refuse an unknown function, and an arithmetic one over a column that is not a number."""
+    if function not in FUNCTIONS:
+        raise DeclarationError(
+            f"View '{view_name}': function '{function}' of '{column}' is unknown; use one of {', '.join(FUNCTIONS)}."
+        )
+    if input_type is not None and column_kind(input_type) == "other" and function not in ANY_TYPE_FUNCTIONS:
+        raise DeclarationError(
+            f"View '{view_name}': {function} of '{column}' needs a number but the column is {input_type}; "
+            f"such a column has {', '.join(ANY_TYPE_FUNCTIONS)}."
+        )
+
+
+def _window(
+    view: StreamFeatureView, aggregation: Aggregation, schema: pa.Schema | None, source: LogSource
+) -> WindowSpec:
+    name = aggregation.resolved_name(aggregation.time_window)
+    where = f"View '{view.name}', feature '{name}'"
+    if aggregation.time_window is None or microseconds(aggregation.time_window) <= 0:
+        raise DeclarationError(f"{where}: time_window is {aggregation.time_window}; it must be longer than zero.")
+    window_us = microseconds(aggregation.time_window)
+    slide_us = microseconds(aggregation.slide_interval) if aggregation.slide_interval is not None else window_us
+    if slide_us == window_us:
+        slide_us = default_slide_us(window_us)
+    if not slide_is_allowed(slide_us, window_us):
+        raise DeclarationError(
+            f"{where}: slide_interval {duration_name(aggregation.slide_interval)} of a window of "
+            f"{duration_name(aggregation.time_window)} is not allowed; it must be at most the window and divide one day "
+            "(1s, 5m, 1h, ...) or be a multiple of one day."
+        )
+    if slide_us == MICROSECOND and window_us > source.allowed_lateness_us:
+        raise DeclarationError(
+            f"{where}: an exact window of {duration_name(aggregation.time_window)} is longer than the log's "
+            f"allowed_lateness of {source.allowed_lateness_us / 1e6:g} s; give a coarser slide_interval or raise the lateness."
+        )
+    check_function(view.name, aggregation.column, aggregation.function, None)
+    input_type = _input_type(view, aggregation, name, schema)
+    check_function(view.name, aggregation.column, aggregation.function, input_type)
+    declared = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in view.features}.get(name)
+    if declared is None:
+        raise DeclarationError(f"{where}: the view's schema has no field '{name}'; add it, or use windowed_view().")
+    return WindowSpec(
+        name,
+        aggregation.column,
+        aggregation.function,
+        window_us,
+        slide_us,
+        input_type,
+        _checked_output_type(where, aggregation.function, input_type, declared),
+    )
+
+
+def _input_type(view: StreamFeatureView, aggregation: Aggregation, name: str, schema: pa.Schema | None) -> pa.DataType:
+    """The column's type: as windowed_view() declared it, else from the log, else from the declared result."""
+    where = f"View '{view.name}', feature '{name}'"
+    tagged = json.loads(view.tags.get(COLUMNS_TAG, "{}")).get(aggregation.column)
+    declared = None if tagged is None else pa.type_for_alias(tagged)
+    if schema is None:
+        return declared if declared is not None else _type_from_results(view, aggregation, name)
+    if aggregation.column not in schema.names:
+        raise DeclarationError(
+            f"{where}: the log has no column '{aggregation.column}'; it has {', '.join(schema.names)}."
+        )
+    found = schema.field(aggregation.column).type
+    if pa.types.is_null(found):
+        return declared if declared is not None else _type_from_results(view, aggregation, name)
+    if declared is not None and column_kind(declared) != column_kind(found):
+        raise DeclarationError(f"{where}: '{aggregation.column}' is declared as {declared} but the log holds {found}.")
+    return declared if declared is not None else found
+
+
+def _type_from_results(view: StreamFeatureView, aggregation: Aggregation, name: str) -> pa.DataType:
+    declared = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in view.features}
+    for other in view.aggregations:
+        result = declared.get(other.resolved_name(other.time_window))
+        if (
+            other.column == aggregation.column
+            and other.function in ("sum", "min", "max", "first", "last")
+            and result is not None
+        ):
+            return result
+    if aggregation.function == "count":
+        return pa.string()
+    raise DeclarationError(
+        f"View '{view.name}', feature '{name}': the type of column '{aggregation.column}' is not known, because the log "
+        "does not exist yet; create the log, or declare the view with windowed_view(schema=[...raw columns...])."
+    )
+
+
+def _checked_output_type(where: str, function: str, input_type: pa.DataType, declared: pa.DataType) -> pa.DataType:
+    natural = output_type(function, input_type)
+    same_kind = column_kind(natural) == column_kind(declared)
+    if same_kind or (column_kind(natural) == "integer" and column_kind(declared) == "float"):
+        return declared if column_kind(natural) != "other" else natural
+    raise DeclarationError(f"{where}: declared as {declared}, but {function} of a {input_type} column is {natural}.")
+
+
+def _check_timestamp(view: StreamFeatureView, source: LogSource, schema: pa.Schema | None) -> None:
+    if not source.timestamp_field:
+        raise DeclarationError(
+            f"View '{view.name}': its source has no timestamp_field; name the column with the event's time."
+        )
+    if view.timestamp_field and view.timestamp_field != source.timestamp_field:
+        raise DeclarationError(
+            f"View '{view.name}': timestamp_field '{view.timestamp_field}' differs from '{source.timestamp_field}' of its "
+            "source; both must name the same column."
+        )
+    if not view.entity_columns:
+        raise DeclarationError(f"View '{view.name}': it has no entity; name at least one entity with a join key.")
+    if schema is None:
+        return
+    for column in (source.timestamp_field, source.created_timestamp_column, *(f.name for f in view.entity_columns)):
+        if column and column not in schema.names:
+            raise DeclarationError(
+                f"View '{view.name}': the log {source.path} has no column '{column}'; it has {', '.join(schema.names)}."
+            )
+
+
+def _check_names(view: StreamFeatureView, schema: pa.Schema | None) -> None:
+    """Each feature has a name of its own, which is no column's and no join key's."""
+    taken = {field.name for field in view.entity_columns} | set(schema.names if schema is not None else ())
+    taken |= {aggregation.column for aggregation in view.aggregations} | set(
+        json.loads(view.tags.get(COLUMNS_TAG, "{}"))
+    )
+    seen: set[str] = set()
+    for name in (aggregation.resolved_name(aggregation.time_window) for aggregation in view.aggregations):
+        if name in taken:
+            raise DeclarationError(
+                f"View '{view.name}': feature '{name}' is named like a column or join key; give it another name."
+            )
+        if name in seen:
+            raise DeclarationError(
+                f"View '{view.name}': two aggregations are named '{name}'; give one of them another name or window."
+            )
+        seen.add(name)
+
+
+def _plain_type(data_type: pa.DataType) -> pa.DataType:
+    """A dictionary-encoded column means what its values mean."""
+    return data_type.value_type if pa.types.is_dictionary(data_type) else data_type
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith(("_", ".")) for part in relative.parts)

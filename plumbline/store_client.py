@@ -1,0 +1,193 @@
+"""The connection to Redis or Valkey, and the scripts that compare and write in one step."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+if TYPE_CHECKING:
+    from plumbline.online_store import WindowedOnlineStoreConfig
+
+KEYS_A_PIPELINE = 2_000
+
+COMMIT = """
+local n = tonumber(ARGV[1])
+local arg = 2
+for i = 1, n do
+  local current = redis.call('HGET', KEYS[i], ARGV[arg]) or ''
+  if current ~= ARGV[arg + 1] then return 'position' end
+  arg = arg + 3
+end
+local first_state = arg
+for i = n + 1, #KEYS do
+  local current = redis.call('HGET', KEYS[i], ARGV[arg])
+  if (current and string.sub(current, 1, 16) or '') ~= ARGV[arg + 1] then return 'state' end
+  arg = arg + 3
+end
+arg = first_state
+for i = n + 1, #KEYS do
+  if ARGV[arg + 2] == '' then redis.call('HDEL', KEYS[i], ARGV[arg])
+  else redis.call('HSET', KEYS[i], ARGV[arg], ARGV[arg + 2]) end
+  arg = arg + 3
+end
+arg = 2
+for i = 1, n do
+  redis.call('HSET', KEYS[i], ARGV[arg], ARGV[arg + 2])
+  arg = arg + 3
+end
+return 'ok'
+"""
+"""Positions are compared, then the stamps (first 16 bytes) of states; only if all are as expected is anything written."""
+
+CLAIM = """
+for i = 1, #KEYS do
+  local id, pair = ARGV[2 * i - 1], ARGV[2 * i]
+  local current = redis.call('HGET', KEYS[i], id) or ''
+  local known = false
+  for at = 1, #current, 16 do
+    if string.sub(current, at, at + 7) == string.sub(pair, 1, 8) then known = true end
+  end
+  if not known then redis.call('HSET', KEYS[i], id, current .. pair) end
+end
+return 'ok'
+"""
+
+SWAP = """
+local current = redis.call('GET', KEYS[1])
+if (current and string.sub(current, 1, 12) or '') ~= ARGV[1] then return 'changed' end
+redis.call('SET', KEYS[1], ARGV[2])
+return 'ok'
+"""
+
+
+class StoreUnavailable(ConnectionError):
+    """The online store did not answer; nothing is known to have been written."""
+
+
+@dataclass(frozen=True)
+class PositionMove:
+    """A field of a positions hash: what it must hold (empty: nothing) and what it shall hold."""
+
+    key: str
+    field: str
+    expected: str
+    new: str
+
+
+@dataclass(frozen=True)
+class StateWrite:
+    """A slot of an entity's states: the stamp it must have (empty: none) and its new bytes (empty: removed)."""
+
+    key: bytes
+    slot: str
+    expected_stamp: bytes
+    new: bytes
+
+
+class StoreClient:
+    """Batched commands; every call raises StoreUnavailable when the store is away."""
+
+    def __init__(self, config: "WindowedOnlineStoreConfig", timeout_ms: int) -> None:
+        self._redis: Any = _connect(config, timeout_ms)
+
+    def pipeline(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Run commands like ('HGETALL', key), answers in order; long lists go in several round trips."""
+        listed = list(commands)
+        answers: list[Any] = []
+        for start in range(0, len(listed), KEYS_A_PIPELINE):
+            answers += self._guarded(lambda s=start: self._run(listed[s : s + KEYS_A_PIPELINE]))
+        return answers
+
+    def commit(self, commits: Sequence[tuple[Sequence[PositionMove], Sequence[StateWrite]]]) -> list[str]:
+        """Compare and write, one script a commit (whose keys share a shard): 'ok', 'position' or 'state' for each."""
+        calls = [
+            (
+                [move.key for move in moves] + [write.key for write in writes],
+                [len(moves)]
+                + [part for move in moves for part in (move.field, move.expected, move.new)]
+                + [part for write in writes for part in (write.slot, write.expected_stamp, write.new)],
+            )
+            for moves, writes in commits
+        ]
+        return [answer.decode() for answer in self.scripts(COMMIT, calls)]
+
+    def scripts(self, script: str, calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
+        """Run one script with each (keys, arguments), pipelined; loads it where the server does not know it."""
+        if not calls:
+            return []
+        return self._guarded(lambda: self._run_scripts(script, calls))
+
+    def scan(self, pattern: str) -> Iterable[bytes]:
+        """Keys that match, each node asked."""
+        return self._guarded(lambda: list(self._redis.scan_iter(match=pattern, count=1_000)))
+
+    def delete(self, keys: Sequence[bytes]) -> None:
+        """Remove keys."""
+        self.pipeline([("UNLINK", key) for key in keys])
+
+    def _run(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        pipe = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        return pipe.execute()
+
+    def _run_scripts(self, script: str, calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
+        digest = self._redis.register_script(script).sha
+        for _ in range(2):
+            pipe = self._redis.pipeline(transaction=False)
+            for keys, arguments in calls:
+                pipe.evalsha(digest, len(keys), *keys, *arguments)
+            answers = pipe.execute(raise_on_error=False)
+            failed = [answer for answer in answers if isinstance(answer, Exception)]
+            if not failed:
+                return answers
+            if not all(isinstance(answer, NoScriptError) for answer in failed):
+                raise next(answer for answer in failed if not isinstance(answer, NoScriptError))
+            self._redis.script_load(script)
+        raise failed[0]
+
+    @staticmethod
+    def _guarded(call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError) as error:
+            raise StoreUnavailable(
+                f"The online store does not answer ({error}); check `make status`, start it with `make up`."
+            ) from error
+
+
+def _connect(config: "WindowedOnlineStoreConfig", timeout_ms: int) -> Any:
+    """A client without hidden retries: redis-py retries for seconds by default."""
+    options, nodes = _parse(config.connection_string)
+    options |= {
+        "socket_timeout": timeout_ms / 1000,
+        "socket_connect_timeout": min(timeout_ms, 500) / 1000,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if config.redis_type == "redis_cluster":
+        startup = [redis.cluster.ClusterNode(host, int(port)) for host, port in nodes]
+        return redis.RedisCluster(startup_nodes=startup, **options)
+    host, port = nodes[0]
+    return redis.Redis(host=host, port=int(port), **options)
+
+
+def _parse(connection_string: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Feast's form: host:port[,host:port...][,option=value...]; values are JSON where they can be read as such."""
+    options: dict[str, Any] = {}
+    nodes: list[tuple[str, str]] = []
+    for part in connection_string.split(","):
+        name, is_option, value = part.partition("=")
+        if is_option:
+            try:
+                options[name] = json.loads(value)
+            except json.JSONDecodeError:
+                options[name] = value
+        else:
+            host, _, port = part.strip().rpartition(":")
+            nodes.append((host, port))
+    return options, nodes

@@ -1,0 +1,166 @@
+"""Events and entity rows in one timeline: sorted once by (entity, time), every window is a run of neighbours.
+
+entity 7   events   e0    e1  e2        e3      e4
+           rows            r0        r1             r2
+           ends            1         3              5       the first event that is not before the row
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numba import njit
+
+from plumbline.entity_keys import NOBODY, entity_codes
+from plumbline.log_times import int64_values, valid_mask
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """n events of the entities that m rows ask about, and those rows, both sorted by (entity, time).
+
+    event_order, row_order    (n,), (m,) positions in the tables they came from; rows of nobody are in neither
+    event_us, row_us          (n,), (m,) microseconds since the epoch
+    event_starts, row_starts  (entities + 1,) where each entity begins
+    ends                      (m,) position of the first event of the row's entity that is not before the row
+    """
+
+    event_order: np.ndarray
+    event_us: np.ndarray
+    event_starts: np.ndarray
+    row_order: np.ndarray
+    row_us: np.ndarray
+    row_starts: np.ndarray
+    ends: np.ndarray
+
+
+def align(
+    events: pa.Table,
+    rows: pa.Table,
+    join_keys: Sequence[str],
+    at: pa.Array | pa.ChunkedArray,
+    counts: np.ndarray | None = None,
+    shift_us: int = 0,
+) -> Timeline:
+    """Put events and entity rows into one timeline; equal times keep the order they came in.
+
+    events     n events with the join keys and event_timestamp (timestamp[us, UTC])
+    rows, at   m rows with the join keys, and their instants; rows with a null key or instant are of nobody
+    counts     (n,) bool which events count; None: all
+    shift_us   added to the instants: 1 makes an event at the instant itself one before it
+
+    Raises EntityKeyError for join keys whose types do not compare.
+    """
+    event_codes, row_codes, entities = entity_codes(
+        [events[name] for name in join_keys], [rows[name] for name in join_keys], join_keys
+    )
+    if not join_keys:
+        event_codes, row_codes = np.zeros(events.num_rows, np.int64), np.zeros(len(at), np.int64)
+    if counts is not None and not counts.all():
+        event_codes = np.where(counts, event_codes, NOBODY)
+    if at.null_count:
+        row_codes = np.where(valid_mask(at), row_codes, NOBODY)
+    event_us, row_us = int64_values(events["event_timestamp"]), int64_values(at) + shift_us
+    event_order, event_starts, event_us = _sorted(event_codes, event_us, entities)
+    row_order, row_starts, row_us = _sorted(row_codes, row_us, entities)
+    ends = _ends(event_us, event_starts, row_us, row_starts)
+    return Timeline(event_order, event_us, event_starts, row_order, row_us, row_starts, ends)
+
+
+def order_ties(line: Timeline, events: pa.Table, by_id: bool) -> None:
+    """Order the events of one entity and instant by creation and, if asked, by id (UTF-8 bytes, null first)."""
+    tied = _tied(line.event_us, line.event_starts)
+    if not tied.any():
+        return
+    places = np.flatnonzero(tied)
+    rows = line.event_order[places]
+    changes = np.diff(line.event_us[places]) != 0
+    changes |= np.isin(places[1:], line.event_starts)
+    created = events["created_timestamp"].take(pa.array(rows))
+    columns = {"group": pa.array(np.concatenate(([0], np.cumsum(changes)))), "created": created}
+    if by_id:
+        columns["id"] = pc.fill_null(events["event_id"].take(pa.array(rows)).cast(pa.string()), "")
+    order = pc.sort_indices(pa.table(columns), sort_keys=[(name, "ascending") for name in columns])
+    line.event_order[places] = rows[order.to_numpy()]
+
+
+@njit(cache=True, nogil=True)
+def window_begins(
+    event_us: np.ndarray,
+    event_starts: np.ndarray,
+    row_us: np.ndarray,
+    row_starts: np.ndarray,
+    window_us: int,
+    slide_us: int,
+) -> np.ndarray:
+    """(m,) position of the first event at or after floor(row - window_us, slide_us), of each row's entity."""
+    begins = np.empty(len(row_us), np.int64)
+    for entity in range(len(row_starts) - 1):
+        begin, stop = event_starts[entity], event_starts[entity + 1]
+        start = np.int64(0)
+        until = np.int64(0)
+        for row in range(row_starts[entity], row_starts[entity + 1]):
+            tail = row_us[row] - window_us
+            if row == row_starts[entity] or tail >= until:
+                start = tail if slide_us == 1 else tail // slide_us * slide_us
+                until = start + slide_us
+            while begin < stop and event_us[begin] < start:
+                begin += 1
+            begins[row] = begin
+    return begins
+
+
+@njit(cache=True, nogil=True)
+def _ends(event_us: np.ndarray, event_starts: np.ndarray, row_us: np.ndarray, row_starts: np.ndarray) -> np.ndarray:
+    ends = np.empty(len(row_us), np.int64)
+    for entity in range(len(row_starts) - 1):
+        end, stop = event_starts[entity], event_starts[entity + 1]
+        for row in range(row_starts[entity], row_starts[entity + 1]):
+            while end < stop and event_us[end] < row_us[row]:
+                end += 1
+            ends[row] = end
+    return ends
+
+
+@njit(cache=True, nogil=True)
+def _sorted(codes: np.ndarray, times: np.ndarray, entities: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A counting sort by code, then a stable sort by time of those entities that are not sorted already."""
+    starts = np.zeros(entities + 1, np.int64)
+    for code in codes:
+        if code >= 0:
+            starts[code + 1] += 1
+    for entity in range(entities):
+        starts[entity + 1] += starts[entity]
+    cursor = starts[:-1].copy()
+    order = np.empty(starts[entities], np.int64)
+    ordered = np.empty(starts[entities], np.int64)
+    rising = np.ones(entities, np.bool_)
+    for i in range(len(codes)):
+        code = codes[i]
+        if code >= 0:
+            place = cursor[code]
+            order[place] = i
+            ordered[place] = times[i]
+            if place > starts[code] and ordered[place - 1] > times[i]:
+                rising[code] = False
+            cursor[code] = place + 1
+    for entity in range(entities):
+        if not rising[entity]:
+            begin, end = starts[entity], starts[entity + 1]
+            by_time = np.argsort(ordered[begin:end], kind="mergesort")
+            order[begin:end] = order[begin:end][by_time]
+            ordered[begin:end] = ordered[begin:end][by_time]
+    return order, starts, ordered
+
+
+@njit(cache=True, nogil=True)
+def _tied(event_us: np.ndarray, event_starts: np.ndarray) -> np.ndarray:
+    """Which events share entity and instant with another."""
+    tied = np.zeros(len(event_us), np.bool_)
+    for entity in range(len(event_starts) - 1):
+        for i in range(event_starts[entity] + 1, event_starts[entity + 1]):
+            if event_us[i] == event_us[i - 1]:
+                tied[i] = tied[i - 1] = True
+    return tied

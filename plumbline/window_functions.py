@@ -1,0 +1,197 @@
+"""Each function of a window as passes over a timeline: the plain pass, the late events added, the result read off."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+
+from plumbline.late_kernels import (
+    Late,
+    add_late_counts,
+    add_late_moments,
+    add_late_sums,
+    add_late_wide,
+    distinct_counts,
+    raise_to_late_max,
+)
+from plumbline.window_inputs import Column
+from plumbline.window_kernels import (
+    first_valid,
+    last_valid,
+    sliding_max,
+    sliding_moments,
+    sliding_sum,
+    wide_differences,
+    wide_prefix_sums,
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The runs [begins[i], ends[i]) of m rows of a timeline, and its late events.
+
+    timely  (n,) False for the late events
+    counts  how many values of a column each run holds, by column, once it was asked for
+    """
+
+    begins: np.ndarray
+    ends: np.ndarray
+    timely: np.ndarray
+    late: Late
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """m values in the timeline's order of rows; `valid` None means none is null.
+
+    values    (m,) numbers; with `places` where in the timeline the value stands, -1 for null
+    overflow  the first integer sum that left int64: its row and its mathematical value
+    """
+
+    values: np.ndarray
+    valid: np.ndarray | None = None
+    places: bool = False
+    overflow: tuple[int, int] | None = None
+
+
+def count(column: Column, window: Window) -> Result:
+    return Result(_counts(column, window))
+
+
+def count_distinct(column: Column, window: Window) -> Result:
+    codes, distinct = column.codes
+    return Result(distinct_counts(codes, window.timely, window.late, window.begins, window.ends, distinct))
+
+
+def total(column: Column, window: Window) -> Result:
+    if column.kind == "float":
+        return Result(_float_sums(column, window))
+    if column.total_fits:
+        return Result(_narrow_sums(column, window))
+    high, low = _wide_sums(column, window)
+    sums = low.view(np.int64)
+    left = np.flatnonzero(high != sums >> 63)
+    return Result(sums, overflow=(left[0], (int(high[left[0]]) << 64) + int(low[left[0]])) if len(left) else None)
+
+
+def mean(column: Column, window: Window) -> Result:
+    counts = _counts(column, window)
+    if column.kind == "float":
+        sums = _float_sums(column, window)
+    elif column.total_fits:
+        sums = _narrow_sums(column, window).astype(np.float64)
+    else:
+        sums = _rounded(*_wide_sums(column, window))
+    return Result(sums / np.maximum(counts, 1), counts > 0)
+
+
+def std(column: Column, window: Window) -> Result:
+    counts, means, m2s = sliding_moments(column.floats, column.seen, window.begins, window.ends)
+    add_late_moments(window.late, window.begins, column.valid, column.floats, counts, means, m2s)
+    return Result(np.sqrt(m2s / np.maximum(counts - 1, 1)), counts > 1)
+
+
+def largest(column: Column, window: Window) -> Result:
+    return Result(_largest(column.numbers, column, window), _counts(column, window) > 0)
+
+
+def smallest(column: Column, window: Window) -> Result:
+    values = _largest(column.falling, column, window)
+    return Result(-values if column.kind == "float" else ~values, _counts(column, window) > 0)
+
+
+def first(column: Column, window: Window) -> Result:
+    found = first_valid(column.seen, window.begins, window.ends)
+    rising = np.where(found >= 0, ~found, np.iinfo(np.int64).min)
+    places = ~np.arange(len(column.valid))
+    raise_to_late_max(window.late, window.begins, column.valid, places, rising, np.iinfo(np.int64).min)
+    return Result(np.where(rising > np.iinfo(np.int64).min, ~rising, -1), places=True)
+
+
+def last(column: Column, window: Window) -> Result:
+    found = last_valid(column.seen, window.begins, window.ends)
+    raise_to_late_max(window.late, window.begins, column.valid, np.arange(len(column.valid)), found, -1)
+    return Result(found, places=True)
+
+
+FUNCTIONS: dict[str, Callable[[Column, Window], Result]] = {
+    "count": count,
+    "sum": total,
+    "mean": mean,
+    "min": smallest,
+    "max": largest,
+    "std": std,
+    "count_distinct": count_distinct,
+    "first": first,
+    "last": last,
+}
+
+
+def _counts(column: Column, window: Window) -> np.ndarray:
+    if column.name not in window.counts:
+        window.counts[column.name] = _counted(column, window)
+    return window.counts[column.name]
+
+
+def _counted(column: Column, window: Window) -> np.ndarray:
+    if column.seen.all():
+        counts = window.ends - window.begins
+    else:
+        before = np.concatenate(([0], np.cumsum(column.seen)))
+        counts = before[window.ends] - before[window.begins]
+    add_late_counts(window.late, window.begins, column.valid, counts)
+    return counts
+
+
+def _narrow_sums(column: Column, window: Window) -> np.ndarray:
+    before = np.concatenate(([0], np.cumsum(np.where(column.seen, column.numbers, 0))))
+    sums = before[window.ends] - before[window.begins]
+    if len(window.late.places):
+        add_late_wide(window.late, window.begins, column.valid, column.numbers, sums >> 63, sums.view(np.uint64))
+    return sums
+
+
+def _wide_sums(column: Column, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    highs, lows = wide_differences(*wide_prefix_sums(column.numbers, column.seen), window.begins, window.ends)
+    add_late_wide(window.late, window.begins, column.valid, column.numbers, highs, lows)
+    return highs, lows
+
+
+def _float_sums(column: Column, window: Window) -> np.ndarray:
+    sums, errors = sliding_sum(column.numbers, column.seen, window.begins, window.ends)
+    add_late_sums(window.late, window.begins, column.valid, column.numbers, sums, errors)
+    return np.where(np.isfinite(sums), sums + errors, sums)
+
+
+def _largest(values: np.ndarray, column: Column, window: Window) -> np.ndarray:
+    lowest = values.dtype.type(-np.inf if values.dtype.kind == "f" else np.iinfo(values.dtype).min)
+    found = sliding_max(values, column.seen, window.begins, window.ends, lowest)
+    raise_to_late_max(window.late, window.begins, column.valid, values, found, lowest)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _rounded(highs: np.ndarray, lows: np.ndarray) -> np.ndarray:
+    """(m,) 128-bit integers as the nearest float64, ties to even."""
+    rounded = np.empty(len(highs))
+    for row in range(len(highs)):
+        high, low = highs[row], lows[row]
+        negative = high < 0
+        if negative:
+            low = ~low + np.uint64(1)
+            high = ~high + np.int64(low == 0)
+        top, shift = np.uint64(high), 0
+        if top == 0:
+            rounded[row] = np.float64(low)
+        else:
+            while top >> np.uint64(63) == 0:
+                top = top << np.uint64(1) | low >> np.uint64(63)
+                low = low << np.uint64(1)
+                shift += 1
+            sticky = np.uint64(low != 0)
+            rounded[row] = np.float64(top | sticky) * 2.0 ** (64 - shift)
+        if negative:
+            rounded[row] = -rounded[row]
+    return rounded

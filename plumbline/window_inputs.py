@@ -1,0 +1,104 @@
+"""A column of the log as the kernels take it: its values in the order of a timeline, nulls (and NaN) marked."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from plumbline.log_times import valid_mask
+
+if TYPE_CHECKING:
+    from plumbline.spec import WindowSpec
+
+
+class Column:
+    """One column of n events in the timeline's order.
+
+    order   (n,) rows of the log's column, in the timeline's order
+    timely  (n,) False for the events that a plain pass must leave out because they are late
+    """
+
+    def __init__(self, window: "WindowSpec", values: pa.ChunkedArray, order: np.ndarray, timely: np.ndarray | None):
+        self.name = window.column
+        self.kind = window.kind
+        self._array = _declared(values, window).combine_chunks()
+        self._order = order
+        self._timely = timely
+
+    @cached_property
+    def valid(self) -> np.ndarray:
+        """(n,) False where the value is null."""
+        present = valid_mask(self._array)
+        if self.kind == "float":
+            present = present & ~np.isnan(_numbers(self._array, pa.float64()))
+        return present[self._order] if not present.all() else np.ones(len(self._order), np.bool_)
+
+    @cached_property
+    def seen(self) -> np.ndarray:
+        """(n,) True where a plain pass sees a value."""
+        return self.valid if self._timely is None else self.valid & self._timely
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """(n,) int64, uint64 or float64 values; without meaning where not valid."""
+        if self.kind == "float":
+            return _numbers(self._array, pa.float64())[self._order]
+        unsigned = self._array.type == pa.uint64()
+        return _numbers(self._array, pa.uint64() if unsigned else pa.int64())[self._order]
+
+    @cached_property
+    def falling(self) -> np.ndarray:
+        """(n,) the numbers in reverse order, so that the largest is the smallest: complements cannot overflow."""
+        return -self.numbers if self.kind == "float" else ~self.numbers
+
+    @cached_property
+    def floats(self) -> np.ndarray:
+        """(n,) values as float64."""
+        return self.numbers.astype(np.float64)
+
+    @cached_property
+    def total_fits(self) -> bool:
+        """Whether no sum of any of the values can leave int64."""
+        numbers = self.numbers[self.valid]
+        if not len(numbers) or self._array.type == pa.uint64():
+            return not len(numbers)
+        return max(abs(int(numbers.min())), abs(int(numbers.max()))) * len(numbers) < 2**63
+
+    @cached_property
+    def codes(self) -> tuple[np.ndarray, int]:
+        """(n,) a number for each different value, -1 for a null, and how many there are."""
+        array = self._array
+        if self.kind == "float":  # one zero, and NaN is null
+            floats = _numbers(array, pa.float64())
+            array = pa.array(floats + 0.0, mask=np.isnan(floats) | ~valid_mask(array))
+        encoded = array.dictionary_encode()
+        codes = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+        return codes[self._order], len(encoded.dictionary)
+
+    def take(self, places: np.ndarray) -> pa.Array:
+        """The log's own values at places of the timeline; null for a negative place."""
+        missing = places < 0
+        rows = self._order[np.where(missing, 0, places)] if len(self._order) else np.zeros(len(places), np.int64)
+        if not len(self._array):
+            return pa.nulls(len(places), self._array.type)
+        return self._array.take(pa.array(rows, mask=missing))
+
+
+def _declared(values: pa.ChunkedArray, window: "WindowSpec") -> pa.ChunkedArray:
+    """The column in the type that the view was declared over."""
+    if values.type == window.input_type:
+        return values
+    try:
+        return values.cast(window.input_type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(
+            f"Column '{window.column}' was declared as {window.input_type} but the log holds {values.type}: {error}"
+        ) from None
+
+
+def _numbers(array: pa.Array, data_type: pa.DataType) -> np.ndarray:
+    numbers = array.cast(data_type)
+    filled = numbers if numbers.null_count == 0 else pc.fill_null(numbers, pa.scalar(0, data_type))
+    return np.asarray(filled.to_numpy(zero_copy_only=False))

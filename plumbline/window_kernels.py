@@ -1,0 +1,168 @@
+"""Sliding aggregates over runs of neighbouring events, compiled: one pass a window, no subtraction of floats.
+
+Events lie in one array sorted by (entity, time); row i's window is the run [begins[i], ends[i]). Both never fall from
+one row to the next, not even where the entity changes, so a pass needs no knowledge of entities. Sums and moments keep
+two stacks (suffix aggregates in front, a running aggregate behind: Tangwongsan, Hirzel, Schneider, Wu, "General
+incremental sliding-window aggregation", VLDB 2015), the largest value a queue of falling candidates; each is amortised
+O(1) an event.
+
+    events   [ . . . | . . . . . . . | . . . . )          front[i] aggregates [i, middle)
+               begin ^        middle ^         ^ filled   back     aggregates [middle, filled)
+"""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def add_error_free(total: float, error: float, value: float) -> tuple[float, float]:
+    """Add to a sum that carries its own rounding error (Knuth's TwoSum)."""
+    added = total + value
+    shift = added - total
+    return added, error + ((total - (added - shift)) + (value - shift))
+
+
+@njit(cache=True, nogil=True)
+def merge_moments(n: int, mean: float, m2: float, other_n: int, other_mean: float, other_m2: float) -> tuple[int, float, float]:
+    """Count, mean and sum of squared distances of two samples together (Chan, Golub, LeVeque 1979)."""
+    if n == 0:
+        return other_n, other_mean, other_m2
+    if other_n == 0:
+        return n, mean, m2
+    both = n + other_n
+    distance = other_mean - mean
+    return both, mean + distance * (other_n / both), m2 + other_m2 + distance * distance * (n * (other_n / both))
+
+
+@njit(cache=True, nogil=True)
+def sliding_sum(values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) sums of float64 values and what rounding took from them."""
+    sums, errors = np.zeros(len(begins)), np.zeros(len(begins))
+    front, front_error = np.empty(len(values)), np.empty(len(values))
+    middle = filled = 0
+    back = back_error = 0.0
+    for row in range(len(begins)):
+        begin, end = begins[row], ends[row]
+        if begin >= filled:
+            middle = filled = begin
+            back = back_error = 0.0
+        for i in range(filled, end):
+            if valid[i]:
+                back, back_error = add_error_free(back, back_error, values[i])
+        filled = end
+        if begin > middle:
+            back = back_error = 0.0
+            for i in range(filled - 1, begin - 1, -1):
+                if valid[i]:
+                    back, back_error = add_error_free(back, back_error, values[i])
+                front[i], front_error[i] = back, back_error
+            middle, back, back_error = filled, 0.0, 0.0
+        sums[row], errors[row] = back, back_error
+        if begin < middle:
+            sums[row], errors[row] = add_error_free(back, back_error + front_error[begin], front[begin])
+    return sums, errors
+
+
+@njit(cache=True, nogil=True)
+def sliding_moments(
+    values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(m,) counts, means and sums of squared distances from the mean."""
+    counts, means, m2s = np.zeros(len(begins), np.int64), np.zeros(len(begins)), np.zeros(len(begins))
+    front_n, front_mean, front_m2 = np.empty(len(values), np.int64), np.empty(len(values)), np.empty(len(values))
+    middle = filled = n = 0
+    mean = m2 = 0.0
+    for row in range(len(begins)):
+        begin, end = begins[row], ends[row]
+        if begin >= filled:
+            middle = filled = begin
+            n, mean, m2 = 0, 0.0, 0.0
+        for i in range(filled, end):
+            if valid[i]:
+                n, mean, m2 = merge_moments(n, mean, m2, 1, values[i], 0.0)
+        filled = end
+        if begin > middle:
+            n, mean, m2 = 0, 0.0, 0.0
+            for i in range(filled - 1, begin - 1, -1):
+                if valid[i]:
+                    n, mean, m2 = merge_moments(n, mean, m2, 1, values[i], 0.0)
+                front_n[i], front_mean[i], front_m2[i] = n, mean, m2
+            middle, n, mean, m2 = filled, 0, 0.0, 0.0
+        counts[row], means[row], m2s[row] = n, mean, m2
+        if begin < middle:
+            counts[row], means[row], m2s[row] = merge_moments(front_n[begin], front_mean[begin], front_m2[begin], n, mean, m2)
+    return counts, means, m2s
+
+
+@njit(cache=True, nogil=True)
+def sliding_max(values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends: np.ndarray, lowest: float) -> np.ndarray:
+    """(m,) largest values, of any numeric type; `lowest` where there is none."""
+    largest = np.full(len(begins), lowest, values.dtype)
+    queue = np.empty(len(values), np.int64)
+    head = tail = filled = 0
+    for row in range(len(begins)):
+        begin, end = begins[row], ends[row]
+        if begin >= filled:
+            head = tail = 0
+            filled = begin
+        for i in range(filled, end):
+            if valid[i]:
+                while tail > head and values[queue[tail - 1]] <= values[i]:
+                    tail -= 1
+                queue[tail] = i
+                tail += 1
+        filled = end
+        while head < tail and queue[head] < begin:
+            head += 1
+        if head < tail:
+            largest[row] = values[queue[head]]
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def wide_prefix_sums(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n + 1,) prefix sums of integers, as high and low words of 128 bits (two's complement): nothing overflows."""
+    high, low = np.zeros(len(values) + 1, np.int64), np.zeros(len(values) + 1, np.uint64)
+    for i in range(len(values)):
+        high[i + 1], low[i + 1] = high[i], low[i]
+        if valid[i]:
+            low[i + 1] = low[i] + np.uint64(values[i])
+            high[i + 1] += np.int64(low[i + 1] < low[i]) - np.int64(values[i] < 0)
+    return high, low
+
+
+@njit(cache=True, nogil=True)
+def wide_differences(high: np.ndarray, low: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) sums over [begin, end) from 128-bit prefix sums, as high and low words."""
+    highs, lows = np.empty(len(begins), np.int64), np.empty(len(begins), np.uint64)
+    for row in range(len(begins)):
+        begin, end = begins[row], ends[row]
+        lows[row] = low[end] - low[begin]
+        highs[row] = high[end] - high[begin] - np.int64(low[end] < low[begin])
+    return highs, lows
+
+
+@njit(cache=True, nogil=True)
+def first_valid(valid: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(m,) position of the first valid event in each window, -1 where there is none."""
+    following = np.empty(len(valid) + 1, np.int64)
+    following[len(valid)] = len(valid)
+    for i in range(len(valid) - 1, -1, -1):
+        following[i] = i if valid[i] else following[i + 1]
+    found = np.empty(len(begins), np.int64)
+    for row in range(len(begins)):
+        found[row] = following[begins[row]] if following[begins[row]] < ends[row] else -1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def last_valid(valid: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(m,) position of the last valid event in each window, -1 where there is none."""
+    preceding = np.empty(len(valid) + 1, np.int64)
+    preceding[0] = -1
+    for i in range(len(valid)):
+        preceding[i + 1] = i if valid[i] else preceding[i]
+    found = np.empty(len(begins), np.int64)
+    for row in range(len(begins)):
+        found[row] = preceding[ends[row]] if preceding[ends[row]] >= begins[row] else -1
+    return found
