@@ -1,0 +1,81 @@
+"""A slowly changing view gives the newest row known within its ttl."""
+
+from datetime import timedelta
+
+import naive
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from engine_lab import BY_USER, ENTITIES, NOON, Lab, differences, entities, event, references, row, to_frame, to_table
+from feast import FeatureView, Field, FileSource
+from feast.types import Int64, String
+from histories import examples, histories
+from hypothesis import given
+from hypothesis import strategies as st
+from naive import DAY
+
+PROFILE = pa.schema([
+    ("user_id", pa.string()),
+    ("event_timestamp", pa.timestamp("us", "UTC")),
+    ("created_timestamp", pa.timestamp("us", "UTC")),
+    ("income_cents", pa.int64()),
+    ("city", pa.string()),
+])  # fmt: skip
+
+
+def profile_view(lab: Lab, ttl: timedelta) -> FeatureView:
+    source = FileSource(
+        name=f"profile_{ttl.days}",
+        path=str(lab.path / "profile.parquet"),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+    )
+    fields = [Field(name="income_cents", dtype=Int64), Field(name="city", dtype=String)]
+    return FeatureView(name=f"profile_{ttl.days}d", entities=[ENTITIES["user_id"]], ttl=ttl, schema=fields, source=source)
+
+
+@pytest.fixture(scope="module")
+def profiles(tmp_path_factory, redis_server):
+    lab = Lab(tmp_path_factory.mktemp("profiles"), redis_server)
+    pq.write_table(PROFILE.empty_table(), lab.path / "profile.parquet")
+    source = lab.source()
+    views = [profile_view(lab, timedelta(days=days)) for days in (0, 2)]
+    store = lab.open()
+    store.apply([*entities([BY_USER]), source, BY_USER.declared(source), *views])
+    return lab, store
+
+
+@examples(15)
+@given(recorded=histories(streamed=False), as_known=st.booleans())
+def test_a_slowly_changing_view_gives_the_newest_row_within_its_ttl(profiles, recorded, as_known):
+    lab, store = profiles
+    unique = {(e["user_id"], e["event_timestamp"], e["created_timestamp"]): e for e in recorded.events}.values()
+    rows = [e | {"income_cents": e["amount_cents"], "city": e["category"]} for e in unique]
+    pq.write_table(to_table(rows, PROFILE), lab.path / "profile.parquet")
+    lab.write(recorded.events)
+    features = [*(f"profile_{d}d:{f}" for d in (0, 2) for f in ("income_cents", "city")), *references([BY_USER])]
+
+    answers = (
+        store.get_historical_features(
+            to_frame(recorded.rows), features, full_feature_names=True, filter_by_created_timestamp=as_known
+        )
+        .to_arrow()
+        .to_pylist()
+    )
+
+    assert not differences(answers, recorded.events, recorded.rows, [BY_USER], as_known)
+    for answer, asked in zip(answers, recorded.rows, strict=True):
+        for days in (0, 2):
+            expected = naive.newest(rows, {"user_id": asked["user_id"]}, asked["at"], days * DAY, as_known)
+            assert answer[f"profile_{days}d__income_cents"] == (expected and expected["income_cents"])
+            assert answer[f"profile_{days}d__city"] == (expected and expected["city"])
+
+
+def test_the_last_instant_of_a_ttl_is_inside(profiles):
+    lab, store = profiles
+    pq.write_table(to_table([event(NOON) | {"income_cents": 9, "city": "Oslo"}], PROFILE), lab.path / "profile.parquet")
+    rows = [row(NOON - 1), row(NOON), row(NOON + 2 * DAY), row(NOON + 2 * DAY + 1)]
+
+    answer = store.get_historical_features(to_frame(rows), ["profile_2d:city"], full_feature_names=True).to_arrow()
+
+    assert answer.column("profile_2d__city").to_pylist() == [None, "Oslo", "Oslo", None]
