@@ -1,0 +1,110 @@
+# Every target is one line of a Python module; `make` lists them. Settings are environment variables, .env or make
+# variables alike: make up DATA_DIR=/tmp/x KAFKA_PORT=19092
+PYTHON ?= python3
+PY := .venv/bin/python
+RUN := $(PY) -m stack.run
+SOURCE ?=
+MAPPING ?=
+RATE ?= 20
+SECONDS ?= 60
+ONLY ?=
+FOLDS ?= 1
+START ?=
+END ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up up-with-mlflow stop data docs apply train materialize stream produce serve demo status logs ui \
+	check fix test bench bench-serve chaos parity replay leakage promote rollback score lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## install the Python, JVM and browser parts into the checkout; nothing when they are there
+	@$(PYTHON) -m stack.install
+
+up: setup ## start whichever embedded part is missing: Kafka, Redis (Valkey), MLflow
+	@$(PY) -m stack.embedded
+
+up-with-mlflow: setup
+	@$(PY) -m stack.embedded --wait-for-mlflow
+
+stop: ## end every process this project started, and nothing else
+	@test ! -x $(PY) || $(PY) -m stack.stop
+
+data: up ## raw files -> the validated event log; SOURCE= MAPPING= for your own, else the simulator
+	@$(RUN) data pipelines.load --source "$(SOURCE)" --mapping "$(MAPPING)"
+
+docs: setup ## write the data docs and print the file to open
+	@$(RUN) docs pipelines.data_docs
+
+apply: up ## register the feature definitions (feast apply)
+	@$(PY) -m stack.feast_cli apply
+
+train: up-with-mlflow ## train both models from the log as it was known; promote what beats the champion
+	@$(RUN) train pipelines.train
+
+materialize: up ## compute every entity's state from the log into the online store; START= END= as Feast takes them
+	@$(PY) -m stack.feast_cli materialize $(START) $(END)
+
+stream: up ## start the fold (Kafka -> online store) and the archive (Kafka -> log); ONLY=fold|archive FOLDS=n
+	@$(PY) -m stack.services stream --only "$(ONLY)" --folds "$(FOLDS)"
+
+produce: up ## send live events and their labels; RATE= a second for SECONDS=
+	@$(RUN) produce streaming.produce --rate "$(RATE)" --seconds "$(SECONDS)"
+
+serve: up-with-mlflow ## start the REST API
+	@$(PY) -m stack.services serve
+
+demo: setup ## all of it, then one user scored from a live event and proved offline; leaves it running
+	@$(PY) -m stack.demo --source "$(SOURCE)" --mapping "$(MAPPING)"
+
+status: setup ## processes, ports, lag, positions, champion, and what to run next
+	@$(PY) -m stack.status
+
+logs: setup ## where the logs are, and the end of each
+	@$(PY) -m stack.logs
+
+ui: setup ## start Feast's UI; print its address and MLflow's
+	@$(PY) -m stack.ui
+
+check: setup ## format, lint, types, schemas of compose and workflow, Dockerfile
+	@$(PY) -m stack.check
+
+fix: setup ## let ruff format and repair what it can
+	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
+
+test: check ## check, then every test, with a real broker, store and Spark
+	@$(PY) -m pytest
+
+bench: setup ## speed of history, fold and online reads
+	@$(RUN) bench pipelines.bench
+
+bench-serve: setup ## latency and throughput of the REST API under open-loop load
+	@$(RUN) bench-serve serving.bench
+
+chaos: setup ## kill processes under load and count what was lost or doubled
+	@$(RUN) chaos streaming.chaos
+
+parity: setup ## recompute logged answers from the event log and count differences
+	@$(RUN) parity pipelines.parity
+
+replay: setup ## rebuild the online store from the topic and compare
+	@$(RUN) replay streaming.replay
+
+leakage: setup ## look for features that know the future
+	@$(RUN) leakage pipelines.leakage
+
+promote: setup ## make a trained version the champion
+	@$(RUN) promote pipelines.promote
+
+rollback: setup ## make the champion before this one the champion again
+	@$(RUN) rollback pipelines.rollback
+
+score: setup ## score one user from the command line
+	@$(RUN) score serving.score
+
+lock: setup ## compile requirements/*.lock and package-lock.json anew from what is declared
+	@$(PY) -m stack.lock
+
+clean: setup ## stop everything and delete what the project generated under DATA_DIR, not what was installed
+	@$(PY) -m stack.clean

@@ -1,0 +1,1 @@
+"""Set-up and processes: what `make` installs, starts, watches and stops."""

@@ -1,0 +1,112 @@
+"""The project's own long-lived processes: fold, archive and API; `make stream`, `make serve`."""
+
+import argparse
+import sys
+
+from feature_repo.settings import Settings
+from stack import ports, processes
+from stack.environment import for_processes
+from stack.java import NoJava
+from stack.ports import PortTaken
+from stack.processes import NotStarted, Program
+
+FOLD_READY = "plumbline_fold_store_up 1.0"
+"""A line of the fold's metrics: it has reached the store and read its positions."""
+
+ARCHIVE_READY = ": copied into "
+ARCHIVED_TOPICS = 2
+"""The archive says so in its log once for each topic whose query has begun."""
+
+
+def fold(settings: Settings, number: int = 1) -> Program:
+    """The fold number `number`; its metrics are at FOLD_METRICS_PORT and upward."""
+    port = settings.fold_metrics_port + number - 1
+    return Program(
+        name="fold" if number == 1 else f"fold-{number}",
+        command=[sys.executable, "-m", "streaming.fold"],
+        ready=lambda: FOLD_READY in ports.http_get(f"http://{ports.LOOPBACK}:{port}/metrics")[1],
+        ports={port: "FOLD_METRICS_PORT"},
+        environment={**for_processes(settings), "FOLD_METRICS_PORT": str(port)},
+        ready_within_s=120,
+    )
+
+
+def archive(settings: Settings) -> Program:
+    return Program(
+        name="archive",
+        command=[sys.executable, "-m", "streaming.archive"],
+        ready=lambda: _archive_copies(settings),
+        environment=for_processes(settings),
+        ready_within_s=180,
+    )
+
+
+def api(settings: Settings) -> Program:
+    return Program(
+        name="api",
+        command=[sys.executable, "-m", "serving"],
+        ready=lambda: ports.http_get(f"{api_url(settings)}/readyz")[0] == 200,
+        complaint=lambda: ports.http_get(f"{api_url(settings)}/readyz")[1],
+        ports={settings.api_port: "API_PORT"},
+        environment=for_processes(settings),
+        host=settings.api_host,
+        ready_within_s=120,
+    )
+
+
+def api_url(settings: Settings) -> str:
+    """Where this machine reaches the API: an API_HOST of "every address" is asked on loopback."""
+    host = ports.LOOPBACK if settings.api_host in ("0.0.0.0", "::", "") else settings.api_host
+    return f"http://[{host}]:{settings.api_port}" if ":" in host else f"http://{host}:{settings.api_port}"
+
+
+def start(programs: list[Program], settings: Settings) -> None:
+    """Start what does not run yet, wait until all answer, and print where and with which log.
+
+    Raises ports.PortTaken or processes.NotStarted; a process that never became ready is stopped, so that a second try
+    starts anew.
+    """
+    started = [program for program in programs if processes.start(program, settings.data_dir)]
+    for program in programs:
+        try:
+            processes.await_ready(program, settings.data_dir)
+        except NotStarted:
+            processes.stop([each.name for each in started], settings.data_dir)
+            raise
+        said = "started" if program in started else "runs already"
+        print(f"{program.name:<8}{said}, log {processes.log_path(program.name, settings.data_dir)}", flush=True)
+
+
+def _archive_copies(settings: Settings) -> bool:
+    log = processes.log_path("archive", settings.data_dir)
+    return log.exists() and log.read_text(errors="replace").count(ARCHIVE_READY) >= ARCHIVED_TOPICS
+
+
+def _wanted(settings: Settings, arguments: argparse.Namespace) -> list[Program]:
+    if arguments.service == "serve":
+        return [api(settings)]
+    wanted = []
+    if arguments.only in ("", "fold"):
+        wanted += [fold(settings, number) for number in range(1, arguments.folds + 1)]
+    if arguments.only in ("", "archive"):
+        wanted += [archive(settings)]
+    return wanted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stack.services", description=__doc__)
+    parser.add_argument("service", choices=["stream", "serve"])
+    parser.add_argument("--only", default="", choices=["", "fold", "archive"])
+    parser.add_argument("--folds", type=int, default=1)
+    arguments = parser.parse_args()
+    try:
+        settings = Settings.from_env()
+        start(_wanted(settings, arguments), settings)
+    except (PortTaken, NotStarted, NoJava, ValueError) as problem:
+        sys.exit(f"make {arguments.service}: {problem}")
+    if arguments.service == "serve":
+        print(f"API      {api_url(settings)}  (docs at /docs, console at /, readiness at /readyz)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""`make status`: processes, ports, lag, positions, champions, the last demo's proof, and what to run next."""
+
+import sys
+
+from feature_repo.settings import Settings
+from stack import champions, demo_report, embedded, lag, next_step, ports, processes, services, ui
+
+
+def main() -> None:
+    try:
+        settings = Settings.from_env()
+    except ValueError as problem:
+        sys.exit(f"make status: {problem}")
+    print(f"data directory  {settings.data_dir}\n")
+    for line in process_lines(settings):
+        print(line)
+    print()
+    for line in lag.lines(settings):
+        print(line)
+    served = champions.versions(settings)
+    print("champions       " + ", ".join(f"{model}: {version}" for model, version in served.items()))
+    for line in demo_report.lines(settings):
+        print(line)
+    print(f"\nrun next        {next_step.of(settings, served)}")
+
+
+def process_lines(settings: Settings) -> list[str]:
+    """One line a process: its name, whether it runs, its address and its log."""
+    lines = [f"{'process':<10}{'state':<22}{'address':<34}log"]
+    for name, (address, setting) in embedded.addresses(settings).items():
+        yours = not getattr(settings, f"embedded_{name}")
+        lines.append(_line(name, address, settings, f"yours ({setting})" if yours else None))
+    folds = [name for name in processes.names(settings.data_dir) if name.startswith("fold-")]
+    lines.append(_line("fold", f"http://{ports.LOOPBACK}:{settings.fold_metrics_port}/metrics", settings))
+    lines += [_line(name, "", settings) for name in folds]
+    lines.append(_line("archive", "", settings))
+    lines.append(_line("api", services.api_url(settings), settings))
+    return [*lines, _line("ui", ui.address(settings) or "", settings)]
+
+
+def _line(name: str, address: str, settings: Settings, state: str | None = None) -> str:
+    process = None if state else processes.running(name, settings.data_dir)
+    log = processes.log_path(name, settings.data_dir)
+    said = state or (f"runs (pid {process.pid})" if process else "stopped")
+    return f"{name:<10}{said:<22}{address:<34}{log if log.exists() else ''}".rstrip()
+
+
+if __name__ == "__main__":
+    main()
