@@ -1,0 +1,114 @@
+"""Where the parts of the platform are, read once from the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of every process; built by `from_env()` in a `main()` only, then passed down.
+
+    A part is embedded (started by `make up`, on loopback) exactly when its address was not named by the user.
+    `data_dir` is absolute; ports are TCP ports; `api_keys` are entries as written in API_KEYS and never printed.
+    """
+
+    kafka_bootstrap_servers: str
+    kafka_port: int
+    redis_connection_string: str
+    redis_port: int
+    mlflow_tracking_uri: str
+    mlflow_port: int
+    data_dir: Path
+    api_host: str
+    api_port: int
+    api_keys: tuple[str, ...] = field(repr=False)
+    spark_master: str
+    fold_metrics_port: int
+    embedded_kafka: bool
+    embedded_redis: bool
+    embedded_mlflow: bool
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from `environ` (default: `.env` of the project, overridden by the process environment).
+
+        Raises ValueError naming the variable when a port is not a number between 1 and 65535.
+        """
+        env = {**_dotenv(PROJECT_ROOT / ".env"), **os.environ} if environ is None else dict(environ)
+        env = {name: value for name, value in env.items() if value != ""}
+        kafka_port, redis_port, mlflow_port = (
+            _port(env, "KAFKA_PORT", 9092),
+            _port(env, "REDIS_PORT", 6379),
+            _port(env, "MLFLOW_PORT", 5000),
+        )
+        data_dir = Path(env.get("DATA_DIR", "data"))
+        return cls(
+            kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS", f"{LOOPBACK}:{kafka_port}"),
+            kafka_port=kafka_port,
+            redis_connection_string=env.get("REDIS_CONNECTION_STRING", f"{LOOPBACK}:{redis_port}"),
+            redis_port=redis_port,
+            mlflow_tracking_uri=env.get("MLFLOW_TRACKING_URI", f"http://{LOOPBACK}:{mlflow_port}"),
+            mlflow_port=mlflow_port,
+            data_dir=data_dir if data_dir.is_absolute() else (PROJECT_ROOT / data_dir).resolve(),
+            api_host=env.get("API_HOST", LOOPBACK),
+            api_port=_port(env, "API_PORT", 8000),
+            api_keys=tuple(key.strip() for key in env.get("API_KEYS", "").split(",") if key.strip()),
+            spark_master=env.get("SPARK_MASTER", "local[2]"),
+            fold_metrics_port=_port(env, "FOLD_METRICS_PORT", 9108),
+            embedded_kafka="KAFKA_BOOTSTRAP_SERVERS" not in env,
+            embedded_redis="REDIS_CONNECTION_STRING" not in env,
+            embedded_mlflow="MLFLOW_TRACKING_URI" not in env,
+        )
+
+    @property
+    def events_dir(self) -> Path:
+        return self.data_dir / "events"
+
+    @property
+    def transactions_path(self) -> Path:
+        return self.events_dir / "transactions"
+
+    @property
+    def labels_path(self) -> Path:
+        return self.events_dir / "labels"
+
+    @property
+    def profiles_path(self) -> Path:
+        return self.events_dir / "user_profile"
+
+    @property
+    def quarantine_path(self) -> Path:
+        return self.data_dir / "quarantine"
+
+    @property
+    def reports_path(self) -> Path:
+        return self.data_dir / "reports"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.data_dir / "run"
+
+    @property
+    def logs_dir(self) -> Path:
+        return self.data_dir / "logs"
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, str(default))
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise ValueError(f"{name}={text!r} is not a TCP port; give a number between 1 and 65535.")
+    return int(text)
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    """The NAME=value lines of a .env file; comments and blank lines are skipped, quotes around a value removed."""
+    if not path.exists():
+        return {}
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip().strip("'\"") for name, value in pairs}
