@@ -1,0 +1,149 @@
+"""Times as sources write them, to microseconds since the Unix epoch, UTC; what is ambiguous is refused."""
+
+import functools
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pipelines.ingest.amounts import PLAIN_DECIMAL, scaled
+from pipelines.ingest.refusals import RowRefused
+
+DAY_US = 86_400_000_000
+UNIT_US = {"s": 1_000_000, "ms": 1_000, "us": 1}
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local wall-clock arithmetic, the zone is applied afterwards
+EARLIEST_LOCAL = datetime(1969, 12, 30)  # noqa: DTZ001
+MICROSECOND = timedelta(microseconds=1)
+ABSURD_US = 10**18
+"""Past the year 33000: larger numbers are refused before any arithmetic on them."""
+
+ISO_8601 = re.compile(
+    r"""(?P<date>\d{4}-\d{2}-\d{2}|\d{8}(?=[Tt]))
+        (?:[Tt ](?P<hour>\d{2})(?P<colon>:?)(?P<minute>\d{2})(?:(?P=colon)(?P<second>\d{2})(?:[.,](?P<fraction>\d+))?)?
+           (?P<offset>[ ]?(?:UTC|[Zz])|[ ]?[+-]\d{2}(?::?\d{2})?)?)?""",
+    re.VERBOSE | re.ASCII,
+)
+"""Calendar dates with an optional time and an optional offset; `UTC` after the time reads as Z."""
+
+
+@dataclass(frozen=True)
+class ParquetTime:
+    """A Parquet timestamp or date: microseconds since the epoch, of the wall clock where `is_local`, else of UTC."""
+
+    us: int
+    is_local: bool
+
+
+@dataclass(frozen=True)
+class TimeRule:
+    """How a source writes its times: `unit` of numbers (s, ms, us or None), `zone` of times without an offset."""
+
+    unit: str | None
+    zone: ZoneInfo
+
+
+def instant_us(value: Any, rule: TimeRule) -> int:
+    """Microseconds since the epoch, UTC, of one non-null value; finer digits are cut.
+
+    value: ISO 8601 text, a number (int, float, Decimal or its text) in `rule.unit`, or a ParquetTime.
+    Raises RowRefused for anything else, a number without a unit, and a local time that happened twice or never.
+
+    >>> instant_us("2019-10-01 00:00:00 UTC", TimeRule(None, ZoneInfo("Europe/Berlin")))
+    1569888000000000
+    """
+    if isinstance(value, ParquetTime):
+        return _local_us(EPOCH + value.us * MICROSECOND, rule.zone) if _in_reach(value) else value.us
+    if isinstance(value, bool) or value is None:
+        raise RowRefused("is not a time")
+    if isinstance(value, str):
+        if rule.unit and PLAIN_DECIMAL.fullmatch(value):
+            return _number_us(Decimal(value), rule.unit)
+        return _iso_us(value, rule)
+    if rule.unit is None:
+        raise RowRefused("is a number without a unit (s, ms or us in the mapping)")
+    number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    return _number_us(number, rule.unit)
+
+
+def checked_instant(us: int, now_us: int) -> int:
+    """`us` itself; RowRefused before 1970 and more than a day after `now_us`."""
+    if us < 0:
+        raise RowRefused("is before 1970")
+    if us > now_us + DAY_US:
+        raise RowRefused("is more than a day ahead")
+    return us
+
+
+def _in_reach(value: ParquetTime) -> bool:
+    """Local and near enough for a calendar; whatever is farther away is refused by checked_instant in any zone."""
+    return value.is_local and -2 * DAY_US < value.us < 250_000_000_000_000_000
+
+
+def _number_us(number: Decimal, unit: str) -> int:
+    if not number.is_finite():
+        raise RowRefused("is not a time")
+    if number and number.adjusted() > 20:
+        return ABSURD_US if number > 0 else -1
+    us = scaled(number, Decimal(UNIT_US[unit]))
+    return int(us) if us >= 0 else -1
+
+
+def _iso_us(text: str, rule: TimeRule) -> int:
+    match = ISO_8601.fullmatch(text)
+    if match is None:
+        raise RowRefused("is not a time (ISO 8601, or a number with a unit in the mapping)")
+    date, hour, _, minute, second, fraction, offset = match.groups()
+    clock_us = (int(hour or 0) * 3_600 + int(minute or 0) * 60 + int(second or 0)) * 1_000_000
+    if fraction:
+        clock_us += int(fraction[:6].ljust(6, "0"))
+    if clock_us >= DAY_US or (minute or "") > "59" or (second or "") > "59":
+        raise RowRefused("is not a time (no such hour)")
+    local_us = _day_us(date) + clock_us
+    return local_us - _offset_us(offset) if offset else _local_us(EPOCH + local_us * MICROSECOND, rule.zone)
+
+
+@functools.lru_cache(maxsize=4096)
+def _day_us(date: str) -> int:
+    digits = date.replace("-", "")
+    try:
+        day = datetime(int(digits[:4]), int(digits[4:6]), int(digits[6:]))  # noqa: DTZ001 - local wall clock
+    except ValueError:
+        raise RowRefused("is not a time (no such date)") from None
+    return (day - EPOCH) // MICROSECOND
+
+
+@functools.lru_cache(maxsize=1024)
+def _offset_us(offset: str) -> int:
+    offset = offset.strip()
+    if offset in ("Z", "z", "UTC"):
+        return 0
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    hours, minutes = int(digits[:2]), int(digits[2:])
+    if hours > 23 or minutes > 59:
+        raise RowRefused("is not a time (no such UTC offset)")
+    return (1 if offset[0] == "+" else -1) * (hours * 60 + minutes) * 60_000_000
+
+
+def _local_us(local: datetime, zone: ZoneInfo) -> int:
+    r"""The instant of a wall-clock time; refused where clocks were moved over it.
+
+    forward:  01:59 -> 03:00   02:30 never happened;   back:  02:59 -> 02:00   02:30 happened twice
+    """
+    if zone.key == "UTC" or local < EARLIEST_LOCAL:
+        return (local - EPOCH) // MICROSECOND
+    try:
+        before, after = (local.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    except OverflowError:
+        raise RowRefused("is not a time (no such date or hour)") from None
+    if before is None or after is None:
+        raise RowRefused("is not a time (its time zone has no offset then)")
+    if before != after:
+        raise RowRefused("happened twice in its time zone" if before > after else "never happened in its time zone")
+    return (local - EPOCH - before) // MICROSECOND
+
+
+def iso_text(us: int) -> str:
+    """RFC 3339 text of microseconds since the epoch: `2019-10-01T00:00:00.000000Z`."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + us * MICROSECOND).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

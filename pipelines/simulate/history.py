@@ -1,0 +1,90 @@
+"""The simulated past as raw files, as a bank's systems might export them; `mappings/simulator.yaml` reads them."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pcsv
+from numpy.random import Generator
+
+from pipelines.simulate import everyday, scenarios
+from pipelines.simulate.raw_fields import raw_fields
+from pipelines.simulate.world import COUNTRIES, World, make_world
+
+USERS = 2_000
+DAYS = 60
+SEED = 7
+MERCHANTS_A_USER = 0.4
+UNTIL_US = 1_767_225_600_000_000
+"""2026-01-01T00:00Z: the same seed gives the same raw files whenever it is run; the mapping moves them to now."""
+
+FILES = 8
+ATTACKS_A_USER_DAY = 600 / 3_000 / 120
+NEW_ACCOUNT_DAYS = 365
+UNEXPLAINED = 0.0006
+
+
+def write_raw_files(folder: Path, users: int = USERS, days: int = DAYS, seed: int = SEED) -> list[Path]:
+    """Write the whole history as CSV.gz files in time order, a new folder's worth; returns their paths.
+
+    Times are RFC 3339 in UTC, amounts in currency units with two decimals, an empty field is absent.
+    """
+    rows = raw_rows(np.random.default_rng(seed), users, days)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("part-*.csv.gz"):
+        old.unlink()
+    paths = [folder / f"part-{number:02d}.csv.gz" for number in range(FILES)]
+    for path, part in zip(paths, np.array_split(np.arange(len(rows)), FILES), strict=True):
+        table = pa.Table.from_pandas(rows.iloc[part], preserve_index=False)
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            pcsv.write_csv(table, file, pcsv.WriteOptions(quoting_style="needed"))
+    return paths
+
+
+def raw_rows(rng: Generator, users: int, days: int) -> pd.DataFrame:
+    """Every event of the simulated world in time order, one column a field of the raw files."""
+    since_us = UNTIL_US - days * everyday.DAY_US
+    world = make_world(rng, users, max(int(users * MERCHANTS_A_USER), 60), since_us, UNTIL_US)
+    honest = everyday.everyday_events(rng, world, since_us, UNTIL_US)
+    frauds = fraud_events(rng, world, since_us, days)
+    events = pd.concat([honest, frauds], ignore_index=True)
+    events = events[events["t_us"] < UNTIL_US].sort_values(["t_us", "user", "event_type"], ignore_index=True)
+    unexplained = (rng.random(len(events)) < UNEXPLAINED) & (events["event_type"] == "payment") & events["scenario"].isna()
+    events.loc[unexplained, "scenario"] = "unexplained"
+    return raw_fields(rng, world, events, span_s=days * 86_400.0)
+
+
+def fraud_events(rng: Generator, world: World, since_us: int, days: int) -> pd.DataFrame:
+    """The frauds of the period; two attacks in three come from an unknown device (-1), the rest from the victim's."""
+    background = _background(world, days)
+    count = max(1, round(world.users * days * ATTACKS_A_USER_DAY / scenarios.MEAN_ATTACKS))
+    hazard = _hazard(world)
+    victim = rng.choice(world.users, count, p=hazard / hazard.sum())
+    start = everyday.times(rng, world, rng.integers(0, world.users, count), since_us, days)
+    frauds = scenarios.campaigns(rng, background, victim, start)
+    is_strange = rng.random(int(frauds["attack"].max()) + 1) < 0.65
+    return frauds.assign(device=np.where(is_strange[frauds["attack"]], -1, 0))
+
+
+def _hazard(world: World) -> np.ndarray:
+    """How easily each account is broken into: low scores (facts of the profile), new accounts, two devices, much use."""
+    careless = np.exp(-(world.credit_score - 680) / 60)
+    is_new = np.where(world.account_age_days < NEW_ACCOUNT_DAYS, 3.0, 1.0)
+    return careless.clip(0.05, 20) * is_new * world.device_count * np.sqrt(world.payments_a_day)
+
+
+def _background(world: World, days: int) -> scenarios.Background:
+    return scenarios.Background(
+        strangers=lambda rng, user: world.pick_merchants(rng, _mostly_home(rng, world, user)),
+        small_merchants=lambda rng, user: everyday.micro_merchants(rng, world, user),
+        amounts=lambda rng, user, merchant: everyday.amounts(rng, world, user, merchant),
+        has_withdrawals=True,
+        pace=scenarios.pace_of(days * everyday.DAY_US),
+    )
+
+
+def _mostly_home(rng: Generator, world: World, user: np.ndarray) -> np.ndarray:
+    abroad = rng.random(len(user)) < 0.1
+    return np.where(abroad, rng.integers(0, len(COUNTRIES), len(user)), world.user_country[user])
