@@ -1,0 +1,1 @@
+"""The past: from raw files to the event log, and from the event log to a model."""

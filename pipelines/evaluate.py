@@ -1,0 +1,62 @@
+"""What a score is worth on rows it never saw: every metric beside its base rate, with an interval."""
+
+import numpy as np
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_curve
+
+RESAMPLES = 1000
+INTERVAL = (2.5, 97.5)
+FALSE_POSITIVE_RATE = 0.005
+
+
+def evaluate(fraud: np.ndarray, score: np.ndarray, seed: int) -> dict[str, object]:
+    """Metrics of n rows (fraud 1 or 0, score in [0, 1]); needs at least one row of each class.
+
+    average_precision_ci is the 95 % percentile bootstrap interval; brier is the mean squared error of the probability.
+    """
+    low, high = np.percentile(bootstrap_average_precision(fraud, score[:, None], seed)[:, 0], INTERVAL)
+    return {
+        "rows": len(fraud),
+        "positives": int(fraud.sum()),
+        "base_rate": float(fraud.mean()),
+        "average_precision": float(average_precision_score(fraud, score)),
+        "average_precision_ci": [float(low), float(high)],
+        f"recall_at_fpr_{FALSE_POSITIVE_RATE}": recall_at_fpr(fraud, score, FALSE_POSITIVE_RATE),
+        "brier": float(brier_score_loss(fraud, score)),
+    }
+
+
+def recall_at_fpr(fraud: np.ndarray, score: np.ndarray, rate: float) -> float:
+    """The largest share of frauds that some threshold finds while flagging at most `rate` of the honest rows."""
+    false_positive_rate, recall, _ = roc_curve(fraud, score)
+    return float(recall[false_positive_rate <= rate].max())
+
+
+def bootstrap_average_precision(fraud: np.ndarray, scores: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
+    """(resamples, m) average precision of m scores (n, m) on the same resampled rows, so that columns can be compared.
+
+    A resample without a fraud counts as 0. Same seed, same rows, same numbers.
+    """
+    generator = np.random.default_rng(seed)
+    rankings = [_ranking(scores[:, column]) for column in range(scores.shape[1])]
+    result = np.empty((resamples, scores.shape[1]))
+    for i in range(resamples):
+        counts = np.bincount(generator.integers(0, len(fraud), len(fraud)), minlength=len(fraud))
+        for column, (order, last_of_group) in enumerate(rankings):
+            result[i, column] = _weighted_average_precision(fraud[order], counts[order], last_of_group)
+    return result
+
+
+def _ranking(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows from the highest score down, and the last row of each group of equal scores (a threshold takes them all)."""
+    order = np.argsort(-score, kind="stable")
+    ordered = score[order]
+    return order, np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+
+
+def _weighted_average_precision(fraud: np.ndarray, counts: np.ndarray, last_of_group: np.ndarray) -> float:
+    found = np.cumsum(fraud * counts)[last_of_group]
+    flagged = np.cumsum(counts)[last_of_group]
+    if found[-1] == 0:
+        return 0.0
+    precision = found / np.maximum(flagged, 1)
+    return float(np.sum(np.diff(found, prepend=0) * precision) / found[-1])

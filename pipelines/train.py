@@ -1,0 +1,247 @@
+"""`make train`: from labels to champions. Both models go through the same code; one that cannot be trained says why."""
+
+import argparse
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from feast.errors import FeatureServiceNotFoundException
+from mlflow import MlflowClient
+
+from feature_repo import open_store
+from feature_repo.settings import Settings
+from pipelines.training import tracking
+from pipelines.training.candidates import Candidate, Part, check_parts, choose, fit_candidates
+from pipelines.training.features import training_features
+from pipelines.training.gate import Decision, decide
+from pipelines.training.labels import KnownLog, TrainingRefusedError, read_known_log
+from pipelines.training.periods import Periods, read_periods
+from pipelines.training.progress import Progress
+from pipelines.training.report import guessing, instant, periods_report, split_report, summary, write_report
+from pipelines.training.rows import Examples, account_examples, transaction_examples
+from pipelines.training.split import Split, split_by_time
+from plumbline import FeatureStore
+from plumbline.durations import SECOND
+
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model: its registered name, its feature service, and how its examples are made."""
+
+    name: str
+    service: str
+    examples: Callable[[KnownLog, Periods, Split, int], Examples]
+
+
+TASKS = (
+    Task("transaction_fraud", "transaction_fraud_v1", lambda log, *_: transaction_examples(log)),
+    Task(
+        "account_risk",
+        "account_risk_v1",
+        lambda log, periods, split, seed: account_examples(log, periods.horizon_us, split.gap_end, seed),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What both models share."""
+
+    store: FeatureStore
+    client: MlflowClient
+    experiment_id: str
+    log: KnownLog
+    labelled_us: np.ndarray
+    periods: Periods
+    seed: int
+    progress: Progress
+
+
+def train(store: FeatureStore, settings: Settings, *, seed: int = SEED, now_us: int | None = None) -> dict[str, Any]:
+    """Train every model and write reports/train.json; returns {model name: its part of the report}.
+
+    now_us  labels created after it are not known (default: the clock); the log's own last load or append may be earlier
+    A model that could not be trained has trained = false; each has a reason, the gate's where it was trained.
+    Raises TrackingUnavailableError without MLflow.
+    """
+    progress = Progress()
+    report_path = settings.reports_path / "train.json"
+    try:
+        session = _open(store, settings, seed, time.time_ns() // 1000 if now_us is None else now_us, progress)
+    except TrainingRefusedError as refused:
+        models = {task.name: _untrained(refused) for task in TASKS}
+        write_report(report_path, models, {"seed": seed})
+        return models
+    models = {task.name: _train_or_reason(task, session) for task in TASKS}
+    known_until = instant(session.log.known_until_us)
+    write_report(report_path, models, {**periods_report(session.periods), "known_until": known_until, "seed": seed})
+    progress.say(f"wrote {report_path}")
+    return models
+
+
+def _open(store: FeatureStore, settings: Settings, seed: int, now_us: int, progress: Progress) -> Session:
+    progress.say(f"asking MLflow at {settings.mlflow_tracking_uri} (it takes half a minute to start)")
+    tracking.wait_for_mlflow(settings)
+    client, experiment_id = tracking.open_client(settings)
+    log = read_known_log(store, settings, now_us)
+    periods = read_periods(settings, log.span_us)
+    progress.say(
+        f"{len(log.transactions):,} events and {len(log.labels):,} labels known until {instant(log.known_until_us)}; "
+        f"gap {periods.gap_us / SECOND / 3600:.1f} h, account horizon {periods.horizon_us / SECOND / 3600:.1f} h"
+    )
+    labelled_us = transaction_examples(log).start_us
+    return Session(store, client, experiment_id, log, labelled_us, periods, seed, progress)
+
+
+def _train_or_reason(task: Task, session: Session) -> dict[str, Any]:
+    try:
+        return _train_one(task, session)
+    except TrainingRefusedError as refused:
+        session.progress.say(f"{task.name}: {refused}")
+        return _untrained(refused)
+
+
+def _untrained(refused: TrainingRefusedError) -> dict[str, Any]:
+    return {"trained": False, "reason": str(refused)}
+
+
+def _train_one(task: Task, session: Session) -> dict[str, Any]:
+    say, log = session.progress.say, session.log
+    split = split_by_time(session.labelled_us, log.known_until_us, session.periods)
+    examples = task.examples(log, session.periods, split, session.seed)
+    say(f"{task.name}: features of {len(examples.start_us):,} rows by {task.service}")
+    parts = _parts(task, session, examples, split)
+    notes = [*examples.notes, *check_parts(parts)]
+    say(f"{task.name}: fitting on {len(parts['fit'].fraud):,} rows")
+    contract = {
+        "model": task.name,
+        "feature_service": task.service,
+        "definition_hash": session.store.definition_hash(task.service),
+        "base_rate": float(parts["test"].fraud.mean()),
+        "trained_until": instant(split.train_end),
+    }
+    with tempfile.TemporaryDirectory(prefix="plumbline-train-") as folder:
+        candidates, left_out = fit_candidates(parts, contract, Path(folder), session.seed)
+        chosen = choose(candidates)
+        say(f"{task.name}: {chosen.kind} chosen on validation rows, logging to MLflow")
+        runs = {candidate.kind: _log_run(session, candidate, split) for candidate in candidates}
+        version = tracking.register(session.client, task.name, runs[chosen.kind], _tags(chosen))
+        decision = _gate(session, chosen, parts["test"], Path(folder))
+    if decision.promoted:
+        tracking.set_champion(session.client, task.name, version)
+    session.client.set_model_version_tag(task.name, version, "gate", decision.reason)
+    train_fraud = np.concatenate([parts["fit"].fraud, parts["validation"].fraud])
+    return {
+        "trained": True,
+        **chosen.metrics,
+        "rows": sum(len(part.fraud) for part in parts.values()),
+        "positives": int(sum(part.fraud.sum() for part in parts.values())),
+        "split": split_report(split),
+        "parts": {name: {"rows": len(p.fraud), "positives": int(p.fraud.sum())} for name, p in parts.items()},
+        "comparison": {
+            "base_rate": guessing(train_fraud, parts["test"].fraud),
+            **{candidate.kind: _compared(candidate, runs) for candidate in candidates},
+        },
+        "chosen": chosen.kind,
+        "feature_service": task.service,
+        "definition_hash": contract["definition_hash"],
+        "features": chosen.saved.contract["features"],
+        "thresholds": chosen.saved.contract["thresholds"],
+        "mlflow_run_id": runs[chosen.kind],
+        "model_version": version,
+        "gate": decision.report(),
+        "reason": decision.reason,
+        "notes": notes,
+        "left_out": left_out,
+    }
+
+
+def _compared(candidate: Candidate, runs: dict[str, str]) -> dict[str, Any]:
+    precision = candidate.validation_average_precision
+    return {**candidate.metrics, "validation_average_precision": precision, "mlflow_run_id": runs[candidate.kind]}
+
+
+def _parts(task: Task, session: Session, examples: Examples, split: Split) -> dict[str, Part]:
+    """Fit and validation with what was known at gap_end, test with all that is known; unknown outcomes are left out."""
+    then, now = examples.outcomes(split.gap_end), examples.outcomes(session.log.known_until_us)
+    known = {"fit": then, "validation": then, "test": now}
+    masks = {
+        name: mask & ~np.isnan(known[name].fraud) for name, mask in split.masks(examples.start_us, examples.end_us).items()
+    }
+    asked = np.logical_or.reduce(list(masks.values()))
+    try:
+        features = training_features(session.store, task.service, examples.only(asked))
+    except FeatureServiceNotFoundException as error:
+        raise TrainingRefusedError(f"{error}. Run `make apply`.") from None
+    position = np.cumsum(asked) - 1
+    return {
+        name: Part(features.take(position[mask]), known[name].fraud[mask], known[name].loss_cents[mask])
+        for name, mask in masks.items()
+    }
+
+
+def _gate(session: Session, chosen: Candidate, test: Part, folder: Path) -> Decision:
+    name, contract = chosen.saved.contract["model"], chosen.saved.contract
+    version = tracking.champion_version(session.client, name)
+    incumbent, note = None, None
+    if version is not None:
+        saved = tracking.load_version(session.client, name, version, folder)
+        if saved.contract["definition_hash"] != contract["definition_hash"]:
+            note = f"the champion, version {version}, was trained on other feature definitions and cannot be served"
+        else:
+            incumbent = (version, saved.score(test.features))
+    return decide(chosen.metrics, test.fraud, chosen.test_score, incumbent, session.seed, note)
+
+
+def _tags(candidate: Candidate) -> dict[str, str]:
+    names = ("model", "kind", "feature_service", "definition_hash", "trained_until")
+    return {name: str(candidate.saved.contract[name]) for name in names}
+
+
+def _log_run(session: Session, candidate: Candidate, split: Split) -> str:
+    numbers = {key: value for key, value in candidate.metrics.items() if isinstance(value, int | float)}
+    low, high = candidate.metrics["average_precision_ci"]
+    return tracking.log_run(
+        session.client,
+        session.experiment_id,
+        f"{candidate.saved.contract['model']}-{candidate.kind}",
+        params={
+            "seed": session.seed,
+            "features": len(candidate.saved.contract["features"]),
+            "known_until": instant(session.log.known_until_us),
+            **split_report(split),
+            **periods_report(session.periods),
+        },
+        metrics={**numbers, "average_precision_low": low, "average_precision_high": high}
+        | {"validation_average_precision": candidate.validation_average_precision},
+        tags=_tags(candidate),
+        folder=candidate.folder,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
+    parser.add_argument("--seed", type=int, default=SEED, help="of every random choice (default %(default)s)")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", "Stream feature views are experimental", RuntimeWarning)  # once for every read
+    settings = Settings.from_env()
+    try:
+        models = train(open_store(settings), settings, seed=arguments.seed)
+    except tracking.TrackingUnavailableError as error:
+        sys.exit(str(error))
+    if not any(model["trained"] for model in models.values()):
+        sys.exit(" ".join(["Nothing was trained.", *dict.fromkeys(model["reason"] for model in models.values())]))
+    for name, model in models.items():
+        print("\n".join(["", *summary(name, model)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training, step by step: rows, features, split, models, thresholds, files; `pipelines.train` tells the story."""

@@ -1,0 +1,113 @@
+"""The models that compete: fitted, calibrated, given thresholds, written to files, read back, and measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.metrics import average_precision_score
+
+from pipelines.evaluate import evaluate
+from pipelines.training.calibration import platt
+from pipelines.training.encoding import Encoding, choose_encoding
+from pipelines.training.labels import TrainingRefusedError
+from pipelines.training.model_files import KINDS, SavedModel, read_model, write_model
+from pipelines.training.thresholds import Costs, choose_thresholds, losses, total_cost
+
+FEW_POSITIVES = 50
+LEAST_POSITIVES = {"fit": 10, "validation": 3, "test": 3}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one part: features (n, k) under full names, fraud (n,) 1.0 or 0.0, loss_cents (n,), NaN where unknown."""
+
+    features: pa.Table
+    fraud: np.ndarray
+    loss_cents: np.ndarray
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model as it was read back from its files, with its worth on validation (to choose) and test (to report)."""
+
+    kind: str
+    folder: Path
+    saved: SavedModel
+    validation_average_precision: float
+    test_score: np.ndarray
+    metrics: dict[str, Any]
+
+
+def check_parts(parts: Mapping[str, Part]) -> list[str]:
+    """Refuse parts that nothing can be learned from; returns notes on those from which little can.
+
+    Raises TrainingRefusedError with the counts of every part.
+    """
+    counts = {name: (int(part.fraud.sum()), len(part.fraud)) for name, part in parts.items()}
+    told = ", ".join(f"{name} {positives:,} of {rows:,}" for name, (positives, rows) in counts.items())
+    for name, (positives, rows) in counts.items():
+        if positives == rows or positives < LEAST_POSITIVES[name]:
+            raise TrainingRefusedError(
+                f"The {name} rows hold {positives:,} known frauds among {rows:,}; at least {LEAST_POSITIVES[name]} and "
+                f"one honest row are needed (frauds by part: {told}). Load a longer log, or one with more labels."
+            )
+    positives = sum(found for found, _ in counts.values())
+    if positives < FEW_POSITIVES:
+        return [f"Only {positives} known frauds ({told}): every figure here is rough, look at its interval."]
+    return []
+
+
+def fit_candidates(
+    parts: Mapping[str, Part], contract: dict[str, Any], folder: Path, seed: int
+) -> tuple[list[Candidate], list[str]]:
+    """LightGBM and logistic regression on the same rows and encoding; contract holds what the trainer knows already.
+
+    Returns the candidates and notes on features left out. Raises TrainingRefusedError where no feature is usable.
+    """
+    encoding, notes = choose_encoding(parts["fit"].features, parts["fit"].features.column_names)
+    if not encoding.features:
+        raise TrainingRefusedError(f"No feature of {contract['feature_service']} varies in the fit rows. {' '.join(notes)}")
+    return [_fit_one(kind, parts, encoding, contract, folder, seed) for kind in KINDS], notes
+
+
+def choose(candidates: list[Candidate]) -> Candidate:
+    """The best on validation rows; the test only reports."""
+    return max(candidates, key=lambda candidate: candidate.validation_average_precision)
+
+
+def _fit_one(
+    kind: str, parts: Mapping[str, Part], encoding: Encoding, contract: dict[str, Any], folder: Path, seed: int
+) -> Candidate:
+    module, fit, validation, test = KINDS[kind], parts["fit"], parts["validation"], parts["test"]
+    matrix = encoding.matrix(validation.features)
+    model = module.fit(encoding, encoding.matrix(fit.features), fit.fraud, matrix, validation.fraud, seed)
+    margin = module.margin(model, matrix)
+    costs = Costs()
+    thresholds = choose_thresholds(_mean_loss(fit, validation, costs), costs)
+    own = {
+        "kind": kind,
+        "features": list(encoding.features),
+        "categories": encoding.categories,
+        "margin": module.FILE,
+        "calibration": platt(margin, validation.fraud),
+        "thresholds": thresholds,
+    }
+    target = folder / kind
+    target.mkdir()
+    write_model(target, model, {**contract, **own})
+    saved = read_model(target)  # what is measured is what is registered
+    score = saved.score(test.features)
+    decisions = total_cost(score, test.fraud, losses(test.fraud, test.loss_cents, costs), thresholds, costs)
+    metrics = {**evaluate(test.fraud, score, seed), "decisions": decisions}
+    in_validation = float(average_precision_score(validation.fraud, saved.score(validation.features)))
+    return Candidate(kind, target, saved, in_validation, score, metrics)
+
+
+def _mean_loss(fit: Part, validation: Part, costs: Costs) -> float:
+    """Mean loss of a fraud that was known when the model could first have been used."""
+    fraud = np.concatenate([fit.fraud, validation.fraud])
+    loss = losses(fraud, np.concatenate([fit.loss_cents, validation.loss_cents]), costs)
+    return max(1.0, float(loss[fraud == 1].mean()))

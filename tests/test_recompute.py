@@ -1,0 +1,126 @@
+"""A logged answer is recomputed from the log at its own instant and positions, and a difference is named."""
+
+import copy
+import json
+import os
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from train_world import write_log
+
+from feature_repo import open_store, store_environment
+from feature_repo.event_schema import LABELS, TRANSACTIONS
+from feature_repo.row_level import add_columns
+from feature_repo.settings import Settings
+from pipelines.recompute import NotYetInLogError, UnverifiableError, compare, recompute
+from stack import feast_cli
+
+NOW = datetime.now(UTC)
+COUNT = "user_activity__event_id_count_1h"
+ROW = {
+    "user_id": "ada",
+    "merchant_id": "the-bakery",
+    "device_id": "her-phone",
+    "transaction_amount_cents": 450,
+    "transaction_event_type": "payment",
+    "transaction_category": "food",
+    "transaction_channel": "pos",
+    "transaction_country": None,
+    "transaction_time_us": int(NOW.timestamp() * 1e6),
+}
+
+
+def payment(name: str, minutes_ago: int, cents: int, offset: int | None) -> dict:
+    """One payment of ada's; with an offset it came through partition 0 of the topic."""
+    at = NOW - timedelta(minutes=minutes_ago)
+    slot = {"source_partition": None if offset is None else 0, "source_offset": offset}
+    keys = {"user_id": "ada", "merchant_id": "the-bakery", "device_id": "her-phone"}
+    kind = {"event_type": "payment", "category": "food", "channel": "pos", "country": "NO", "session_id": None}
+    times = {"event_timestamp": at, "created_timestamp": at}
+    return {"event_id": name, "amount_cents": cents, "too_late": False, **slot, **keys, **kind, **times}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, redis_server):
+    """A store over a log of three old payments and two streamed ones, all of them materialized."""
+    settings = Settings.from_env(
+        {"DATA_DIR": str(tmp_path_factory.mktemp("world")), "REDIS_CONNECTION_STRING": f"{redis_server},db=9"}
+    )
+    old = [payment("h-1", 60 * 24, 300, None), payment("h-2", 50, 420, None), payment("h-3", 40, 999, None)]
+    streamed = [payment("s-1", 20, 510, 0), payment("s-2", 10, 333, 1)]
+    rows = pa.Table.from_pylist([*old, *streamed], pa.schema([f for f in TRANSACTIONS if f.name in old[0]]))
+    write_log(settings.transactions_path, TRANSACTIONS, add_columns(rows))
+    write_log(settings.labels_path, LABELS, pa.table({"event_id": pa.array([], pa.string())}))
+    commits = settings.transactions_path / "_commits"
+    commits.mkdir(exist_ok=True)
+    (commits / "history.json").write_text(json.dumps({"generation": 1, "shift_us": 0, "rows": 3}))
+    (commits / "batch-000000000000.json").write_text(json.dumps({"end_offsets": {"0": 1}}))
+    profile = {"user_id": "ada", "event_timestamp": NOW - timedelta(days=3), "created_timestamp": NOW, "credit_score": 700}
+    settings.profiles_path.mkdir()
+    pq.write_table(pa.table({name: [value] for name, value in profile.items()}), settings.profiles_path / "one.parquet")
+    apply = feast_cli.command("apply")
+    subprocess.run(apply, env={**os.environ, **store_environment(settings)}, check=True, capture_output=True)
+    store = open_store(settings)
+    store.materialize_incremental(datetime.now(UTC))
+    return settings, store
+
+
+@pytest.fixture
+def answer(world):
+    """What the topic `decisions` holds about a score of ada's next payment."""
+    read = world[1].read_online("transaction_fraud_v1", [ROW])[0]
+    positions = json.loads(json.dumps(read.positions))
+    return {"entity_row": ROW, "as_of": read.as_of.isoformat(), "positions": positions, "features": read.features}
+
+
+def test_every_feature_of_an_answer_is_recomputed_equal(world, answer):
+    compared = compare(world[1], answer)
+
+    assert len(compared) == len(answer["features"]) > 90
+    assert [each for each in compared if not each.equal] == []
+    assert answer["features"][COUNT] == 4
+    assert answer["features"]["user_profile__credit_score"] == 700
+    assert recompute(world[1], answer)["transaction_context__amount_cents"] == 450
+
+
+def test_events_after_the_positions_of_an_answer_are_not_counted(world, answer):
+    answer["positions"]["user_activity"]["0"] = 0
+
+    assert recompute(world[1], answer)[COUNT] == 3
+
+
+def test_a_wrong_value_is_named(world, answer):
+    tampered = copy.deepcopy(answer)
+    tampered["features"][COUNT] += 1
+
+    [different] = [each for each in compare(world[1], tampered) if not each.equal]
+
+    assert (different.feature, different.online, different.offline) == (COUNT, 5, 4)
+
+
+def test_an_answer_ahead_of_the_log_waits_for_the_archive(world, answer):
+    answer["positions"]["user_payments"]["0"] = 7
+
+    with pytest.raises(NotYetInLogError, match=r"transactions\[0\] up to offset 7; the log holds it up to 1"):
+        compare(world[1], answer)
+
+
+def test_an_answer_of_a_replaced_history_cannot_be_verified(world, answer):
+    answer["positions"]["user_activity"]["history"] = 0
+
+    with pytest.raises(UnverifiableError, match="rests on history 0; the log now holds 1"):
+        compare(world[1], answer)
+
+
+def test_an_answer_about_no_device_rests_on_the_empty_history(world):
+    read = world[1].read_online("transaction_fraud_v1", [{**ROW, "device_id": None}])[0]
+    positions = json.loads(json.dumps(read.positions))
+    answer = {"entity_row": {**ROW, "device_id": None}, "as_of": read.as_of.isoformat(), "positions": positions}
+
+    compared = compare(world[1], {**answer, "features": read.features})
+
+    assert [each for each in compared if not each.equal] == []
+    assert {each.offline for each in compared if each.feature.startswith("device_activity__event_id_count")} == {0}
