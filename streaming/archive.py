@@ -1,0 +1,116 @@
+"""`python -m streaming.archive`: Spark Structured Streaming copies the topics into the event log, each record once."""
+
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from kafka.errors import KafkaError
+
+from feature_repo.settings import LOOPBACK, PROJECT_ROOT, Settings
+from streaming import manifests
+from streaming.event_topics import EVENT_TOPICS
+from streaming.patience import Patience, Stopped
+from streaming.topic_archive import TopicArchive
+from streaming.topic_checks import TopicRefused, require_topics
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CONNECTOR_JARS = PROJECT_ROOT / ".parts" / "jars" / "spark"
+RECORDS_PER_FILE = 50_000
+BYTES_PER_FILE = 64 * 1024 * 1024
+LOOK_EVERY_S = 0.5
+PAUSE_AFTER_FAILURE_S = 3.0
+FINISH_WITHIN_S = 15.0
+
+log = logging.getLogger("archive")
+
+
+class NoConnector(RuntimeError):
+    """Spark's Kafka connector is not installed."""
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Copy until `stop` is set; a query that fails (the broker is away, the disk is full) begins again after a pause.
+
+    Raises TopicRefused, ArchiveRefused or NoConnector for what must not, or cannot, be copied as it is.
+    """
+    patience, servers = Patience(stop), settings.kafka_bootstrap_servers
+    with ExitStack() as opened, suppress(Stopped):
+        patience.keep_trying(lambda: require_topics(servers), KafkaError, "Kafka")
+        patience.keep_trying(lambda: manifests.require_no_load(settings.run_dir), manifests.LoadRunning, "Event log")
+        for topic in EVENT_TOPICS:
+            opened.enter_context(manifests.only_archive_of(topic.log_path(settings)))
+        spark = open_spark(settings)
+        opened.callback(spark.stop)
+        archives = [TopicArchive(topic, settings) for topic in EVENT_TOPICS]
+        for archive in archives:
+            patience.keep_trying(functools.partial(archive.start, spark), KafkaError, "Kafka")
+            opened.callback(archive.stop, FINISH_WITHIN_S)
+        while not stop.wait(LOOK_EVERY_S):
+            for archive in archives:
+                _restart_if_failed(archive, spark, patience)
+    log.info("stopped; the manifests say how far the logs go")
+
+
+def open_spark(settings: Settings) -> "SparkSession":
+    """A session on SPARK_MASTER with the Kafka connector, in UTC; raises NoConnector."""
+    from pyspark.sql import SparkSession
+
+    jars = sorted(CONNECTOR_JARS.glob("*.jar"))
+    if not jars:
+        raise NoConnector(f"Spark's Kafka connector is not in {CONNECTOR_JARS}. Run `make setup`.")
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]))
+    options = {
+        "spark.jars": ",".join(map(str, jars)),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": RECORDS_PER_FILE,
+        "spark.sql.execution.arrow.maxBytesPerBatch": BYTES_PER_FILE,
+        "spark.sql.streaming.numRecentProgressUpdates": 2,
+        "spark.driver.memory": "1g",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",  # the work is in Python: a third less CPU to start
+        "spark.driver.host": LOOPBACK,
+        "spark.driver.bindAddress": LOOPBACK,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    builder = SparkSession.builder.master(settings.spark_master).appName("plumbline-archive")
+    for name, value in options.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def _restart_if_failed(archive: TopicArchive, spark: "SparkSession", patience: Patience) -> None:
+    failure = archive.failure()
+    if failure is not None:
+        log.warning("%s: the query failed and begins again in %.0f s: %s", archive.name, PAUSE_AFTER_FAILURE_S, failure)
+        patience.pause(PAUSE_AFTER_FAILURE_S)
+        patience.keep_trying(functools.partial(archive.start, spark), KafkaError, "Kafka")
+
+
+def main() -> int:
+    """Entry point; 0 after SIGTERM or SIGINT, 1 with one clear line when it must not go on."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    for noisy in ("kafka", "py4j"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        run(Settings.from_env(), stop)
+    except (TopicRefused, manifests.ArchiveRefused, NoConnector) as error:
+        print(f"archive: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

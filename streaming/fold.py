@@ -1,0 +1,79 @@
+"""`python -m streaming.fold`: records of the topics become state of the online store, each once in effect."""
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+import warnings
+
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+
+from feature_repo.settings import Settings
+from streaming.dead_letters import DeadLetters
+from streaming.fold_metrics import FoldMetrics, PortTaken
+from streaming.patience import Patience, Stopped
+from streaming.topic_checks import TopicRefused, require_topics
+
+GROUP = "plumbline-fold"
+CLOSE_WITHIN_MS = 5_000
+METADATA_MAX_AGE_MS = 5_000
+"""How soon a partition added to a topic is noticed."""
+
+log = logging.getLogger("fold")
+
+
+def run(settings: Settings, metrics: FoldMetrics, stop: threading.Event) -> None:
+    """Fold until `stop` is set; a broker or a store that is away is waited for. Raises TopicRefused."""
+    from feature_repo import open_store  # Feast, once imported, decides how prometheus_client keeps its values
+    from streaming.folding import Folding
+    from streaming.sources import Sources
+
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")  # stream views are "experimental" to it
+    patience, servers = Patience(stop), settings.kafka_bootstrap_servers
+    with contextlib.ExitStack() as opened, contextlib.suppress(Stopped):
+        patience.keep_trying(lambda: require_topics(servers), KafkaError, "Kafka")
+        consumer, dead_letters = open_consumer(servers), DeadLetters(servers)
+        opened.callback(consumer.close, autocommit=False, timeout_ms=CLOSE_WITHIN_MS)
+        opened.callback(dead_letters.close)
+        folding = Folding(Sources(open_store(settings)), consumer, dead_letters, metrics, patience)
+        while not stop.is_set():
+            folding.step()
+    log.info("stopped; the positions are in the store")
+
+
+def open_consumer(bootstrap_servers: str) -> KafkaConsumer:
+    """A consumer that reads only what it is assigned and told to seek to; its group serves as a gauge of lag."""
+    return KafkaConsumer(
+        bootstrap_servers=bootstrap_servers.split(","),
+        group_id=GROUP,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        reconnect_backoff_max_ms=2_000,
+        allow_auto_create_topics=False,
+    )
+
+
+def main() -> int:
+    """Entry point; 0 after SIGTERM or SIGINT, 1 with one clear line when it cannot begin."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    logging.getLogger("feast").setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    settings, metrics = Settings.from_env(), FoldMetrics()
+    try:
+        metrics.serve(settings.fold_metrics_port)
+        run(settings, metrics, stop)
+    except (TopicRefused, PortTaken) as error:
+        print(f"fold: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

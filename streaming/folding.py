@@ -1,0 +1,186 @@
+"""The fold's loop: poll, admit, dead letters, apply, in an order in which a crash repeats work and loses none."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
+
+from plumbline import PositionsLost, StoreUnavailable
+from plumbline.fold import FoldCounts
+from streaming.dead_letters import DeadLetter, DeadLetters
+from streaming.door import Record, Refused, admit
+from streaming.event_topics import EventTopic
+from streaming.fold_metrics import FoldMetrics
+from streaming.patience import Patience
+from streaming.sources import Source, Sources
+from streaming.starting_points import StartingPoints
+
+POLL_MS = 200
+BATCH_RECORDS = 5_000
+PAUSE_AFTER_FAILURE_S = 1.0
+LOOK_AROUND_S = 5.0
+"""How often new and waiting partitions are looked for, the group's offsets committed and progress logged."""
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Folding:
+    """Folds the topics of `sources` from one consumer."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        consumer: KafkaConsumer,
+        dead_letters: DeadLetters,
+        metrics: FoldMetrics,
+        patience: Patience,
+    ) -> None:
+        self._sources, self._consumer, self._dead_letters = sources, consumer, dead_letters
+        self._metrics, self._patience = metrics, patience
+        self._starting_points = StartingPoints(consumer)
+        self._next: dict[TopicPartition, int] = {}
+        self._looked_around_at = -LOOK_AROUND_S
+        self._applied = 0
+
+    def step(self) -> None:
+        """Fold what the topics have now, at most one micro-batch a topic. Raises Stopped."""
+        if time.monotonic() - self._looked_around_at >= LOOK_AROUND_S:
+            self._look_around()
+        began_at = time.monotonic()
+        for topic, records in self._poll().items():
+            self._fold(self._sources.by_topic[topic], records, began_at)
+        self._measure_lag()
+
+    def _poll(self) -> dict[str, list[Record]]:
+        """New records by topic, ascending offsets within each partition."""
+        try:
+            polled = self._consumer.poll(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
+        except KafkaError as error:
+            log.warning("Kafka: %r; the partitions are looked up again", error)
+            for source in self._sources.by_topic.values():
+                self._resume(source, self._starting_points.stop(source.topic.name))
+            self._patience.pause(PAUSE_AFTER_FAILURE_S)
+            return {}
+        by_topic: dict[str, list[Record]] = defaultdict(list)
+        for partition, records in polled.items():
+            by_topic[partition.topic] += [
+                Record(record.partition, record.offset, record.timestamp, record.key, record.value) for record in records
+            ]
+        return by_topic
+
+    def _fold(self, source: Source, records: list[Record], began_at: float) -> None:
+        """One micro-batch. Dead letters are acknowledged before the positions move: a crash repeats them."""
+        events, refused = admit(source.topic, records, source.lateness_us)
+        ends = {record.partition: record.offset for record in records}
+        self._bury(source.topic, records, refused, events)
+        try:
+            counts = self._reach_store(lambda: source.fold.apply(events, ends))
+        except PositionsLost as reason:
+            log.warning("%s", reason)
+            self._metrics.positions_lost.inc()
+            self._resume(source, self._starting_points.stop(source.topic.name))
+            return
+        for partition, end in ends.items():
+            self._next[TopicPartition(source.topic.name, partition)] = end + 1
+        self._count(source.topic.name, counts)
+        self._metrics.observe_batch(began_at, pc.min(events["created_timestamp"].cast(pa.int64())).as_py())
+
+    def _bury(self, topic: EventTopic, records: list[Record], refused: list[Refused], events: pa.Table) -> None:
+        too_late = too_late_letters(topic, records, events)
+        letters = [DeadLetter(topic.name, r.partition, r.offset, r.key, r.value, r.reason) for r in refused] + too_late
+        if not letters:
+            return
+        self._patience.keep_trying(lambda: self._dead_letters.write(letters), KafkaError, "Dead letters")
+        self._metrics.dead_letters.labels(topic.name, "refused").inc(len(refused))
+        self._metrics.dead_letters.labels(topic.name, "too_late").inc(len(too_late))
+
+    def _count(self, topic: str, counts: FoldCounts) -> None:
+        self._applied += counts.applied
+        self._metrics.applied.labels(topic).inc(counts.applied)
+        self._metrics.duplicates.labels(topic).inc(counts.duplicates)
+        self._metrics.too_late.labels(topic).inc(counts.too_late)
+        self._metrics.replayed.labels(topic).inc(counts.replayed)
+
+    def _look_around(self) -> None:
+        """Take up changed views, moved positions, and partitions that are new or waited; say how far the fold is."""
+        for topic in self._sources.changed():
+            self._metrics.begin(topic)
+            self._starting_points.stop(topic)
+        for source in self._sources.by_topic.values():
+            self._follow_positions(source)
+            unread = self._starting_points.unread(source.topic.name)
+            if unread:
+                self._resume(source, unread)
+        now = time.monotonic()
+        if self._applied:
+            rate = self._applied / (now - self._looked_around_at)
+            log.info("folded %s events (%s/s), %s behind", f"{self._applied:,}", f"{rate:,.0f}", f"{self._behind():,}")
+            self._commit()
+        self._applied, self._looked_around_at = 0, now
+
+    def _follow_positions(self, source: Source) -> None:
+        """Read on from the store's positions where they are no longer ours: emptied, or moved ahead by materialize."""
+        partitions = self._starting_points.reading(source.topic.name)
+        resume_at = self._reach_store(lambda: source.fold.resume(partitions))
+        moved = [p for p in partitions if (resume_at[p] or 0) != self._next[TopicPartition(source.topic.name, p)]]
+        if moved:
+            log.warning("%s: the store's positions of partitions %s moved", source.topic.name, moved)
+            self._metrics.positions_lost.inc()
+            self._resume(source, moved)
+
+    def _resume(self, source: Source, partitions: list[int]) -> None:
+        resume_at = self._reach_store(lambda: source.fold.resume(partitions))
+        started = self._patience.keep_trying(
+            lambda: self._starting_points.start(source.topic.name, resume_at), KafkaError, "Kafka"
+        )
+        self._next |= started
+        for partition in partitions:
+            is_waiting = TopicPartition(source.topic.name, partition) not in started
+            self._metrics.waiting.labels(source.topic.name, partition).set(is_waiting)
+
+    def _reach_store(self, call: Callable[[], T]) -> T:
+        result = self._patience.keep_trying(
+            call, StoreUnavailable, "Online store", on_failure=lambda: self._metrics.store_up.set(0)
+        )
+        self._metrics.store_up.set(1)
+        return result
+
+    def _commit(self) -> None:
+        """Tell the group how far its partitions are folded: a gauge for Kafka's own tools, nothing resumes from it."""
+        self._consumer.commit_async({p: OffsetAndMetadata(offset, "", -1) for p, offset in self._next.items()})
+
+    def _lags(self) -> dict[TopicPartition, int]:
+        ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
+        return {p: max(0, end - self._next[p]) for p, end in ends.items() if end is not None and p in self._next}
+
+    def _behind(self) -> int:
+        return sum(self._lags().values())
+
+    def _measure_lag(self) -> None:
+        for partition, lag in self._lags().items():
+            self._metrics.lag.labels(*partition).set(lag)
+            self._metrics.position.labels(*partition).set(self._next[partition] - 1)
+
+
+def too_late_letters(topic: EventTopic, records: list[Record], events: pa.Table) -> list[DeadLetter]:
+    """Dead letters of the events flagged too late, with the original bytes."""
+    late = events.filter(events["too_late"])
+    if not late.num_rows:
+        return []
+    original = {(record.partition, record.offset): record for record in records}
+    letters = []
+    for partition, offset, at in zip(
+        *(late[name].to_pylist() for name in ("source_partition", "source_offset", topic.time_column)), strict=True
+    ):
+        record = original[partition, offset]
+        reason = f"too late: its {topic.time_column} {at.isoformat()} is longer ago than the log's allowed lateness"
+        letters.append(DeadLetter(topic.name, partition, offset, record.key, record.value, reason))
+    return letters

@@ -1,0 +1,168 @@
+"""What comes in: which records are events, and why the others are not."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from feature_repo.event_schema import LABELS as LABELS_LOG
+from feature_repo.event_schema import TRANSACTIONS as TRANSACTIONS_LOG
+from streaming.door import Record, admit
+from streaming.event_topics import LABELS, TRANSACTIONS
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOON_MS = int(NOON.timestamp() * 1000)
+DAY_US = 86_400_000_000
+
+
+def record(value: bytes | None, appended_ms: int = NOON_MS) -> Record:
+    return Record(partition=3, offset=41, appended_ms=appended_ms, key=b"u-1", value=value)
+
+
+def payload(**changes: object) -> bytes:
+    event = {"event_id": "e-1", "user_id": "u-1", "event_timestamp": "2026-03-01T11:59:00Z", "amount_cents": 1250}
+    return json.dumps(event | changes).encode()
+
+
+def one(value: bytes, topic=TRANSACTIONS, lateness_us: int = DAY_US) -> dict[str, object]:
+    """The row that a record becomes."""
+    events, refused = admit(topic, [record(value)], lateness_us)
+    assert not refused, refused[0].reason
+    return events.to_pylist()[0]
+
+
+BAD = {
+    "tombstone": (None, "tombstone"),
+    "empty": (b"", "empty"),
+    "not JSON": (b"hello", "not JSON"),
+    "truncated": (payload()[:-20], "cut off"),
+    "two objects": (payload() + payload(), "not JSON"),
+    "an array": (b"[1]", "not an object"),
+    "a number": (b"7", "not an object"),
+    "nested beyond reason": (b'{"x":' + b"[" * 100_000, "nested too deeply"),
+    "latin-1": ('{"event_id": "é"}'.encode("latin-1"), "not UTF-8: byte 14 is 0xe9"),
+    "not UTF-8 in a field that is ignored": (payload()[:-1] + b', "note": "\xff"}', "not UTF-8"),
+    "UTF-16": (payload().decode().encode("utf-16"), "not UTF-8"),
+    "half a character": (payload(user_id="\ud800"), "surrogate"),
+    "no user": (b'{"event_id": "e", "event_timestamp": "2026-03-01T11:59:00Z"}', "`user_id`"),
+    "no event id": (b'{"user_id": "u", "event_timestamp": "2026-03-01T11:59:00Z"}', "`event_id`"),
+    "no time": (b'{"event_id": "e", "user_id": "u"}', "`event_timestamp`"),
+    "user is null": (payload(user_id=None), "user_id"),
+    "user is a number": (payload(user_id=7), "user_id"),
+    "empty id": (payload(event_id=""), "event_id"),
+    "id of 257 characters": (payload(merchant_id="m" * 257), "merchant_id"),
+    "line feed in an id": (payload(device_id="d\n1"), "device_id has a control character"),
+    "amount is text": (payload(amount_cents="1250"), "amount_cents"),
+    "amount is true": (payload(amount_cents=True), "amount_cents"),
+    "amount is a float": (payload(amount_cents=1250.0), "amount_cents"),
+    "amount is NaN": (payload(amount_cents=float("nan")), "NaN"),
+    "amount is 2^63": (payload(amount_cents=2**63), "amount_cents"),
+    "amount above 10^15": (payload(amount_cents=10**15 + 1), "amount_cents"),
+    "negative amount": (payload(amount_cents=-1), "amount_cents"),
+    "unknown event type": (payload(event_type="refund"), "view, hold, payment, withdrawal"),
+    "naive time": (payload(event_timestamp="2026-03-01T11:59:00"), "UTC offset"),
+    "time is a number": (payload(event_timestamp=1_772_366_340), "RFC 3339"),
+    "no such day": (payload(event_timestamp="2026-02-29T11:59:00Z"), "day is out of range"),
+    "before 1970": (payload(event_timestamp="1969-12-31T23:59:59.999999Z"), "before 1970"),
+    "year 9999": (payload(event_timestamp="9999-12-31T23:59:59Z"), "more than 5 minutes after"),
+    "more than 5 minutes ahead": (payload(event_timestamp="2026-03-01T12:05:00.000001Z"), "more than 5 minutes after"),
+}
+
+
+@pytest.mark.parametrize(("value", "reason"), BAD.values(), ids=BAD)
+def test_a_record_that_is_no_event_is_refused_with_its_reason_and_its_bytes(value: bytes | None, reason: str):
+    events, (refused,) = admit(TRANSACTIONS, [record(value)], DAY_US)
+
+    assert events.num_rows == 0
+    assert reason in refused.reason
+    assert refused[:4] == (3, 41, b"u-1", value)
+
+
+def test_a_refused_record_takes_no_other_with_it():
+    records = [Record(0, offset, NOON_MS, b"u-1", value) for offset, (value, _) in enumerate(BAD.values())]
+    good = Record(0, len(BAD), NOON_MS, b"u-1", payload())
+
+    events, refused = admit(TRANSACTIONS, [*records, good], DAY_US)
+
+    assert events["source_offset"].to_pylist() == [len(BAD)]
+    assert len(refused) == len(BAD)
+
+
+def test_an_event_becomes_a_row_of_the_log():
+    row = one(payload(merchant_id="m-9", event_type="hold", country="NO"))
+
+    assert row["event_timestamp"] == datetime(2026, 3, 1, 11, 59, tzinfo=UTC)
+    assert row["created_timestamp"] == NOON
+    assert (row["source_partition"], row["source_offset"]) == (3, 41)
+    assert (row["hold_id"], row["hold_cents"], row["payment_id"]) == ("e-1", 1250, None)
+    assert (row["merchant_id"], row["country"], row["session_id"], row["too_late"]) == ("m-9", "NO", None, False)
+
+
+def test_the_rows_have_the_logs_schema_also_when_there_are_none():
+    for topic, schema in ((TRANSACTIONS, TRANSACTIONS_LOG), (LABELS, LABELS_LOG)):
+        events, _ = admit(topic, [], DAY_US)
+
+        assert events.schema == schema
+
+
+def test_what_the_payload_says_about_its_own_arrival_is_ignored():
+    row = one(payload(created_timestamp="2020-01-01T00:00:00Z", source_offset=7, too_late=True, payment_cents=9, x=[1]))
+
+    assert row["created_timestamp"] == NOON
+    assert (row["source_offset"], row["too_late"], row["payment_cents"]) == (41, False, 1250)
+
+
+@pytest.mark.parametrize("absent", [{}, {"event_type": None}])
+def test_an_event_without_a_type_is_a_payment(absent: dict[str, object]):
+    assert one(payload(**absent))["event_type"] == "payment"
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-03-01T13:59:00+02:00", "2026-03-01T11:59:00+00:00"),
+        ("2026-02-28T12:00:00.25-23:59", "2026-03-01T11:59:00.250000+00:00"),
+        ("2026-03-01t11:59:00z", "2026-03-01T11:59:00+00:00"),
+        ("2026-03-01 11:59:00.1234569Z", "2026-03-01T11:59:00.123456+00:00"),  # finer than a microsecond: cut
+        ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00+00:00"),
+        ("2026-03-01T12:05:00Z", "2026-03-01T12:05:00+00:00"),  # five minutes ahead is still allowed
+    ],
+)
+def test_a_time_may_have_any_offset(text: str, at: str):
+    assert one(payload(event_timestamp=text))["event_timestamp"].isoformat() == at
+
+
+@pytest.mark.parametrize("cents", [0, 10**15, None])
+def test_zero_the_limit_and_nothing_are_amounts(cents: int | None):
+    assert one(payload(amount_cents=cents))["amount_cents"] == cents
+
+
+def test_any_writing_system_is_an_id_of_up_to_256_characters():
+    assert one(payload(user_id="Ω" * 256))["user_id"] == "Ω" * 256
+
+
+def test_an_event_is_too_late_when_it_arrives_more_than_the_allowed_lateness_after_its_time():
+    exactly, longer = "2026-02-28T12:00:00Z", "2026-02-28T11:59:59.999999Z"
+
+    assert one(payload(event_timestamp=exactly))["too_late"] is False
+    assert one(payload(event_timestamp=longer))["too_late"] is True
+
+
+def test_a_label_is_an_event_of_its_arrival_however_old_its_transaction_is():
+    row = one(payload(event_timestamp="2020-01-01T00:00:00Z", is_fraud=1, fraud_amount_cents=1250), LABELS)
+
+    assert row["too_late"] is False
+    assert (row["transaction_event_id"], row["fraud_id"], row["fraud_amount_cents"]) == ("e-1", "e-1", 1250)
+
+
+def test_a_label_that_clears_a_transaction_has_no_fraud_amount():
+    row = one(payload(event_id="reversal", transaction_event_id="e-1", is_fraud=0, fraud_amount_cents=0), LABELS)
+
+    assert (row["transaction_event_id"], row["fraud_id"], row["fraud_amount_cents"]) == ("e-1", None, None)
+
+
+@pytest.mark.parametrize("changes", [{}, {"is_fraud": 2}, {"is_fraud": True}, {"is_fraud": None}])
+def test_a_label_says_0_or_1(changes: dict[str, object]):
+    _, (refused,) = admit(LABELS, [record(payload(**changes))], DAY_US)
+
+    assert "is_fraud" in refused.reason
