@@ -1,0 +1,1 @@
+"""The answer: a REST service that reads features by user, scores them with the champion and says why."""

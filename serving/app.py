@@ -1,0 +1,94 @@
+"""Putting the service together; everything it talks to is passed in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from feature_repo.settings import Settings
+from serving.binding import Models, user_views
+from serving.decisions import DecisionLog
+from serving.guard import Guard
+from serving.keys import Keyring, parse_keys
+from serving.metrics import Metrics
+from serving.model_file import Model
+from serving.openapi import add_openapi, error_responses
+from serving.pages import add_pages
+from serving.problems import Problem, of_status
+from serving.readiness import Readiness
+from serving.reading import Reading
+from serving.routes import Api, api_router
+from serving.scoring import Scorer
+
+DESCRIPTION = "Fraud decisions from features that mean the same in training, in the stream and in the answer."
+
+
+def create_app(
+    settings: Settings, store: Any, models: Models, decisions: DecisionLog, metrics: Metrics | None = None
+) -> FastAPI:
+    """The service.
+
+    store      plumbline.FeatureStore, or what has its read_online() and list_all_feature_views()
+    models     bound models by name, a reason where there is none (binding.bind)
+    decisions  where every score is logged; started and closed with the app
+    """
+    metrics = metrics or Metrics()
+    reading = Reading(metrics)
+    views = user_views(store)
+    readiness = Readiness(store, views.features, models, reading)
+    app = FastAPI(
+        title="Plumbline", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
+        redirect_slashes=False, lifespan=_lifespan(readiness, reading, decisions),
+    )  # fmt: skip
+    app.add_middleware(Guard, keyring=Keyring(parse_keys(settings.api_keys)), metrics=metrics)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.include_router(api_router(Api(store, Scorer(store, models, views, metrics), reading, decisions, views)))
+    _add_probes(app, readiness, metrics)
+    add_pages(app)
+    add_openapi(app)
+    for model in models.values():
+        if isinstance(model, Model):
+            metrics.model.labels(model.name, model.version).set(1)
+    return app
+
+
+def _lifespan(readiness: Readiness, reading: Reading, decisions: DecisionLog) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        decisions.start()
+        warming = asyncio.create_task(readiness.warm_up())
+        yield
+        warming.cancel()
+        reading.close()
+        decisions.close()
+
+    return lifespan
+
+
+def _add_probes(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
+    @app.get("/healthz", summary="The process runs")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", summary="Store, models and contract are as they should", responses=error_responses(503))
+    async def readyz() -> JSONResponse:
+        return JSONResponse(await readiness.check())
+
+    @app.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+    async def prometheus() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _problem(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return problem.response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return of_status(error.status_code, request.method, request.url.path, dict(error.headers or {})).response()

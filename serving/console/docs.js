@@ -1,0 +1,5 @@
+"use strict";
+
+if (window.SwaggerUIBundle) {
+  window.SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null });
+}

@@ -1,0 +1,124 @@
+"""The API: what each path reads, whom it asks and what it answers."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from plumbline import AsOfTooOld
+from serving.binding import UserViews
+from serving.bodies import read_body
+from serving.decisions import DecisionLog
+from serving.instants import format_instant
+from serving.keys import require_scope
+from serving.messages import BatchRequest, BatchResponse, FeaturesResponse, ScoreRequest, ScoreResponse
+from serving.openapi import error_responses, request_body
+from serving.parameters import AsOfParameter, instant_asked, user_id_of
+from serving.problems import unprocessable
+from serving.reading import Reading
+from serving.scoring import Scored, Scorer, now_utc
+
+BATCH_STEP = 50
+"""Requests of a batch that share one read: a large batch neither holds a thread for long nor misses a deadline."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the routes need; built once by create_app."""
+
+    store: Any
+    scorer: Scorer
+    reading: Reading
+    decisions: DecisionLog
+    user_views: UserViews
+
+
+def api_router(api: Api) -> APIRouter:
+    """The routes under /v1."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post(
+        "/score",
+        response_model=ScoreResponse,
+        responses=error_responses(401, 403, 413, 415, 422, 500, 503),
+        openapi_extra=request_body(ScoreRequest),
+        summary="Score a transaction, or without one the user's account",
+    )
+    async def score(request: Request) -> Response:
+        require_scope(request.state.api_key, "score")
+        body = await read_body(request, ScoreRequest)
+        scored = await _score(api, request, [body], [request.state.request_id], now_utc())
+        return _json(scored[0].response)
+
+    @router.post(
+        "/score/batch",
+        response_model=BatchResponse,
+        responses=error_responses(401, 403, 413, 415, 422, 500, 503),
+        openapi_extra=request_body(BatchRequest),
+        summary="Score up to 1,000 requests, in the order given, or refuse them all",
+    )
+    async def score_batch(request: Request) -> Response:
+        require_scope(request.state.api_key, "score")
+        body = await read_body(request, BatchRequest)
+        identifiers = [f"{request.state.request_id}-{number}" for number in range(len(body.requests))]
+        scored = await _score(api, request, body.requests, identifiers, now_utc())
+        return _json({"responses": [answer.response for answer in scored]})
+
+    @router.get(
+        "/users/{user_id:any_text}/features",
+        response_model=FeaturesResponse,
+        responses=error_responses(401, 403, 422, 500, 503),
+        summary="A user's features now, or as of an instant",
+    )
+    async def features(request: Request, user_id: str, as_of_text: AsOfParameter = None) -> Response:
+        require_scope(request.state.api_key, "read")
+        user, at = user_id_of(request, user_id), instant_asked(request)
+        rows = [{"user_id": user}]
+        try:
+            answer = (await api.reading.run(api.store.read_online, api.user_views.features, rows, at))[0]
+        except AsOfTooOld as error:
+            raise _too_old(error, "as_of") from None
+        return _json(
+            {
+                "user_id": user,
+                "known": api.user_views.know(answer.found),
+                "as_of": format_instant(answer.as_of),
+                "positions": answer.positions,
+                "features": answer.features,
+            }
+        )
+
+    return router
+
+
+async def _score(
+    api: Api, request: Request, bodies: Sequence[ScoreRequest], identifiers: Sequence[str], now: datetime
+) -> list[Scored]:
+    """Score and log; nothing is logged unless everything was scored."""
+    for body in bodies:
+        api.scorer.model_for(body)
+    scored: list[Scored] = []
+    try:
+        for start in range(0, len(bodies), BATCH_STEP):
+            chosen = slice(start, start + BATCH_STEP)
+            scored += await api.reading.run(api.scorer.score, bodies[chosen], identifiers[chosen], now)
+    except AsOfTooOld as error:
+        raise _too_old(error, "transaction.event_timestamp") from None
+    latency_ms = (time.perf_counter() - request.state.started) * 1e3
+    for answer in scored:
+        api.decisions.put(answer.log_record(latency_ms))
+    return scored
+
+
+def _too_old(error: Exception, where: str) -> Exception:
+    remedy = "Ask for a later instant, or compute it from the log with get_historical_features."
+    return unprocessable("as-of-too-old", str(error), where, remedy)
+
+
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content, default=str), media_type="application/json")

@@ -1,0 +1,151 @@
+"""From a request to a decision: entity rows, one read of the store, the model, the reasons."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from serving.binding import Models, UserViews
+from serving.instants import epoch_us, format_instant
+from serving.messages import ScoreRequest, Transaction
+from serving.metrics import Metrics
+from serving.model_file import Model
+from serving.problems import unprocessable
+
+REASONS = 5
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An answer, and what the decision log needs besides."""
+
+    response: dict[str, Any]
+    feature_service: str
+    entity_row: dict[str, Any]
+    event_id: str | None
+
+    def log_record(self, latency_ms: float) -> dict[str, Any]:
+        """The record of topic `decisions`: the answer, what it was computed for, and how long that took."""
+        return {
+            **self.response,
+            "feature_service": self.feature_service,
+            "entity_row": self.entity_row,
+            "event_id": self.event_id,
+            "latency_ms": round(latency_ms, 3),
+        }
+
+
+class Scorer:
+    """Scores requests with the bound models; blocking, thread-safe, opens nothing.
+
+    store needs read_online() as plumbline.FeatureStore has it; models by name, a reason where there is none.
+    """
+
+    def __init__(self, store: Any, models: Models, user_views: UserViews, metrics: Metrics) -> None:
+        self._store, self._models, self._user_views, self._metrics = store, models, user_views, metrics
+
+    def model_for(self, request: ScoreRequest) -> Model:
+        """The model that scores this request. Raises the 422 Problem with the reason where there is none."""
+        model = self._models.get(request.model_name, f"model {request.model_name} is not served here")
+        if isinstance(model, str):
+            remedy = "Run `make train` on a log that has what is missing, then start the service again."
+            raise unprocessable("no-model", model, "model", remedy)
+        return model
+
+    def score(self, requests: Sequence[ScoreRequest], request_ids: Sequence[str], now: datetime) -> list[Scored]:
+        """One answer for each request, in order; requests of one model and instant share a read."""
+        groups: dict[tuple[str, datetime], list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault((request.model_name, instant_of(request, now)), []).append(index)
+        scored: dict[int, Scored] = {}
+        for (_, at), members in groups.items():
+            chosen = [requests[index] for index in members]
+            answers = self._score_group(chosen, [request_ids[index] for index in members], at)
+            scored.update(zip(members, answers, strict=True))
+        return [scored[index] for index in range(len(requests))]
+
+    def _score_group(self, requests: list[ScoreRequest], request_ids: list[str], at: datetime) -> list[Scored]:
+        model = self.model_for(requests[0])
+        entity_rows = [entity_row(request, at) for request in requests]
+        started = time.perf_counter()
+        answers = self._store.read_online(model.reads, entity_rows, at=at)
+        self._metrics.store_reads.observe(time.perf_counter() - started)
+        rows = model.rows([answer.features for answer in answers])
+        return [
+            Scored(
+                self._response(request, request_id, answer, model, rows[index : index + 1], score),
+                model.feature_service,
+                entity_rows[index],
+                request.transaction.event_id if request.transaction else None,
+            )
+            for index, (request, request_id, answer, score) in enumerate(
+                zip(requests, request_ids, answers, model.scores(rows), strict=True)
+            )
+        ]
+
+    def _response(
+        self, request: ScoreRequest, request_id: str, answer: Any, model: Model, row: np.ndarray, score: float
+    ) -> dict[str, Any]:
+        decision = model.decision(score)
+        explained = request.explain or decision != "approve"
+        self._metrics.scores.labels(model.name).observe(score)
+        self._metrics.decisions.labels(model.name, decision).inc()
+        return {
+            "request_id": request_id,
+            "user_id": request.user_id,
+            "known": self._user_views.know(answer.found),
+            "score": score,
+            "decision": decision,
+            "reasons": reasons(model, row, answer.features) if explained else [],
+            "model": {"name": model.name, "version": model.version},
+            "as_of": format_instant(answer.as_of),
+            "positions": answer.positions,
+            "features": answer.features,
+        }
+
+
+def reasons(model: Model, row: np.ndarray, features: dict[str, Any]) -> list[dict[str, Any]]:
+    """The features that moved this row's log-odds most, either way, largest first; row (1, features)."""
+    contributions = model.contributions(row)[0]
+    largest = np.argsort(-np.abs(contributions), kind="stable")[:REASONS]
+    return [
+        {"feature": name, "value": features[name], "contribution": float(contributions[index])}
+        for index in largest.tolist()
+        for name in (model.features[index],)
+    ]
+
+
+def instant_of(request: ScoreRequest, now: datetime) -> datetime:
+    """The instant of a request's answer: its transaction's, else now."""
+    return (request.transaction and request.transaction.event_timestamp) or now
+
+
+def entity_row(request: ScoreRequest, at: datetime) -> dict[str, Any]:
+    """Join keys and request-time fields; what the transaction does not say is None."""
+    transaction = request.transaction
+    if transaction is None:
+        return {"user_id": request.user_id}
+    return {
+        "user_id": request.user_id,
+        "merchant_id": transaction.merchant_id,
+        "device_id": transaction.device_id,
+        **_request_fields(transaction, at),
+    }
+
+
+def _request_fields(transaction: Transaction, at: datetime) -> dict[str, Any]:
+    return {
+        "transaction_amount_cents": transaction.amount_cents,
+        "transaction_event_type": transaction.event_type,
+        "transaction_category": transaction.category,
+        "transaction_channel": transaction.channel,
+        "transaction_country": transaction.country,
+        "transaction_time_us": epoch_us(at),
+    }
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)

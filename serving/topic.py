@@ -1,0 +1,63 @@
+"""Sending decisions to Kafka, with timeouts that keep a missing broker from holding anything up for long."""
+
+import logging
+import time
+from contextlib import suppress
+
+import orjson
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+TOPIC = "decisions"
+RETRY_AFTER_S = 2.0
+BOOTSTRAP_MS = 2_000
+DELIVERY_MS = 4_000
+
+
+class DecisionTopic:
+    """Connects when first used, and again by itself; after a failure it does not try for two seconds.
+
+    Used by one thread.
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._producer: KafkaProducer | None = None
+        self._not_before = 0.0
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it repeats every failed attempt; we say it once
+
+    def send(self, lines: list[bytes]) -> list[bytes]:
+        """Send JSON objects keyed by their user_id; returns those not acknowledged by all replicas within seconds."""
+        if time.monotonic() < self._not_before:
+            return lines
+        try:
+            undelivered = self._send(lines)
+        except KafkaError:
+            undelivered = lines
+        if undelivered:
+            self._not_before = time.monotonic() + RETRY_AFTER_S
+        return undelivered
+
+    def close(self) -> None:
+        if self._producer is not None:
+            with suppress(KafkaError):  # nothing is pending: every send was waited for
+                self._producer.close(timeout=2)
+
+    def _send(self, lines: list[bytes]) -> list[bytes]:
+        if self._producer is None:
+            self._producer = self._connected()
+        futures = [self._producer.send(TOPIC, line, key=orjson.loads(line)["user_id"].encode()) for line in lines]
+        self._producer.flush(timeout=2 * DELIVERY_MS / 1_000)
+        return [line for line, future in zip(lines, futures, strict=True) if not future.succeeded()]
+
+    def _connected(self) -> KafkaProducer:
+        return KafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            client_id="plumbline-serving",
+            linger_ms=5,
+            bootstrap_timeout_ms=BOOTSTRAP_MS,
+            max_block_ms=BOOTSTRAP_MS,
+            request_timeout_ms=DELIVERY_MS // 2,
+            delivery_timeout_ms=DELIVERY_MS,
+            allow_auto_create_topics=False,
+        )
