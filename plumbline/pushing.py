@@ -92,6 +92,8 @@ def _push_view(client: StoreClient, keyspace: Keyspace, layout: Layout, table: p
         if entity is not None:
             grouped[entity].append(i)
     pending = list(grouped)
+    if not pending:
+        return
     for _ in range(ATTEMPTS):
         names = [keyspace.state(layout.spec, entity) for entity in pending]
         stored = client.pipeline(("HGET", name, PUSH) for name in names)
@@ -116,7 +118,7 @@ def _pushed(
         for data, of_entity in zip(stored, indices, strict=True)
     ]
     groups = np.cumsum([0, *map(len, accepted)])
-    taken = rows.take(np.concatenate(accepted)) if accepted else rows
+    taken = rows.take(np.concatenate(accepted))
     fences = [1 if data is None else header_word(data, FENCE) + 1 for data in stored]
     return fold(layout, stored, taken, groups, fences, keep_us=lateness_us)
 

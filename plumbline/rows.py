@@ -118,14 +118,14 @@ def _take_column(array: pa.Array, column: Column, words: np.ndarray, heap: _Heap
 
 
 def _keys(values: pa.Array) -> np.ndarray:
-    """64-bit keys of byte strings (BLAKE2b), by which distinct values are told apart."""
+    """64-bit keys of byte strings (BLAKE2b), by which distinct values are told apart; 0 for null."""
     encoded = values.dictionary_encode()
     hashes = [
         int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "little", signed=True)
         for value in encoded.dictionary.to_pylist()
     ]
-    codes = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
-    return np.array(hashes, dtype=np.int64)[codes] if hashes else np.zeros(len(values), dtype=np.int64)
+    codes = pc.fill_null(encoded.indices, len(hashes)).to_numpy(zero_copy_only=False)
+    return np.array([*hashes, 0], dtype=np.int64)[codes]
 
 
 def _is_present(array: pa.Array) -> np.ndarray:
