@@ -18,9 +18,7 @@ def forget_stale_kernels() -> None:
     numba notices a changed file but not a change in a function of another file that was compiled into it; a stamp of all
     sources beside the compiled code does. Where the folder cannot be written numba keeps its code elsewhere, keyed by file.
     """
-    compiled = [
-        path for folder in (_SOURCES, _SOURCES / "aggregates") for path in (folder / "__pycache__").glob("*.nb[ic]")
-    ]
+    compiled = [path for folder in (_SOURCES, _SOURCES / "aggregates") for path in (folder / "__pycache__").glob("*.nb[ic]")]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_SOURCES.rglob("*.py")))).hexdigest()
     stamp = _SOURCES / "__pycache__" / _STAMP
     try:

@@ -98,8 +98,7 @@ class WindowedComputeEngine(ComputeEngine):
         at = rows["event_timestamp"].cast(pa.int64())
         rows = rows.filter(pa.compute.less_equal(at, to_microseconds(_utc(task.end_time))))
         columns = [
-            python_values_to_proto_values(rows[field.name].to_pylist(), field.dtype.to_value_type())
-            for field in view.features
+            python_values_to_proto_values(rows[field.name].to_pylist(), field.dtype.to_value_type()) for field in view.features
         ]
         keys = entity_bytes(view.join_keys, join_key_columns(rows, view.join_keys))
         times = (rows[name].cast(pa.int64()).to_pylist() for name in ("event_timestamp", "created_timestamp"))

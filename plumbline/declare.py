@@ -78,9 +78,7 @@ def windowed_view(
     aggregations = list(aggregations)
     batch = source.batch_source
     if batch is None or not batch.timestamp_field:
-        raise DeclarationError(
-            f"View '{name}': its source has no timestamp_field; name the column with the event's time."
-        )
+        raise DeclarationError(f"View '{name}': its source has no timestamp_field; name the column with the event's time.")
     raw = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in schema or ()}
     if not raw:
         raw = _log_columns(source)
@@ -123,9 +121,7 @@ def _key_fields(entities: Sequence[Entity]) -> list[Field]:
 
 def _field(view: str, aggregation: Aggregation, raw: dict[str, pa.DataType], descriptions: dict[str, str]) -> Field:
     if aggregation.column not in raw:
-        known = (
-            f"the log has {', '.join(raw)}" if raw else "the log does not exist yet: pass schema=[...raw columns...]"
-        )
+        known = f"the log has {', '.join(raw)}" if raw else "the log does not exist yet: pass schema=[...raw columns...]"
         raise DeclarationError(f"View '{view}': column '{aggregation.column}' is not known; {known}.")
     input_type = raw[aggregation.column]
     check_function(view, aggregation.column, aggregation.function, input_type)

@@ -26,9 +26,7 @@ def microseconds(duration: str | timedelta) -> int:
         return duration // timedelta(microseconds=1)
     match = _TEXT.fullmatch(duration)
     if match is None:
-        raise ValueError(
-            f"{duration!r} is not a duration; write a whole number and one of us, ms, s, m, h, d, w: '10m'."
-        )
+        raise ValueError(f"{duration!r} is not a duration; write a whole number and one of us, ms, s, m, h, d, w: '10m'.")
     return int(match[1]) * _UNITS[match[2]]
 
 

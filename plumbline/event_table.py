@@ -25,14 +25,10 @@ def normalised(events: pa.Table, source: LogSource, specs: Sequence[ViewSpec], k
     wanted = dict.fromkeys(name for spec in specs for name in (*spec.join_keys, *spec.columns))
     missing = [name for name in (source.timestamp_field, *wanted) if name not in events.column_names]
     if missing:
-        raise ValueError(
-            f"Events for '{source.name}' lack {', '.join(missing)}; they have {', '.join(events.column_names)}."
-        )
+        raise ValueError(f"Events for '{source.name}' lack {', '.join(missing)}; they have {', '.join(events.column_names)}.")
     at = timestamps(events[source.timestamp_field], source.timestamp_field)
     if at.null_count:
-        raise ValueError(
-            f"{at.null_count} events for '{source.name}' have no {source.timestamp_field}; every event needs one."
-        )
+        raise ValueError(f"{at.null_count} events for '{source.name}' have no {source.timestamp_field}; every event needs one.")
     columns: dict[str, pa.ChunkedArray] = {name: events[name] for name in wanted}
     columns |= {
         "event_timestamp": at,

@@ -170,7 +170,7 @@ class FeatureStore(feast.FeatureStore):
         on-demand views; and which features the service takes. Where the log lies does not matter.
         """
         service = self.get_feature_service(feature_service)
-        described = []
+        described: list[object] = []
         for projection in service.feature_view_projections:
             described.append([projection.name_to_use(), sorted(feature.name for feature in projection.features)])
             described.append(self._described(projection.name))
@@ -291,5 +291,5 @@ def _warn_of_rejected(source: LogSource, too_late: int, refused: int) -> None:
 def _pairs(answer: object) -> Iterable[tuple[bytes, bytes]]:
     if isinstance(answer, dict):
         return answer.items()
-    flat = list(answer or ())  # type: ignore[call-overload]
+    flat = list(answer or ())
     return zip(flat[::2], flat[1::2], strict=True)

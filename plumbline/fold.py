@@ -175,12 +175,11 @@ class Fold:
             if len(fresh := self._after_position(shard, one))
         ]
         keys = [self._keyspace.state(one.layout.spec, one.entity) for _, one, _ in items]
-        stored = self._client.pipeline(
-            ("HGET", key, str(one.partition)) for key, (_, one, _) in zip(keys, items, strict=True)
-        )
+        stored = self._client.pipeline(("HGET", key, str(one.partition)) for key, (_, one, _) in zip(keys, items, strict=True))
         writes: dict[int, list[StateWrite]] = {shard: [] for shard in shards}
         for layout in self.layouts:
-            of_view = [(key, shard, one, fresh, data) for key, (shard, one, fresh), data in zip(keys, items, stored, strict=True)
+            of_view = [(key, shard, one, fresh, data) for key, (shard, one, fresh), data in zip(keys, items, stored,
+            strict=True)
                        if one.layout is layout]  # fmt: skip
             for shard, write in _folded_states(layout, of_view):
                 writes[shard].append(write)

@@ -71,7 +71,8 @@ def fold_states(  # type: ignore[no-untyped-def]
         out_start[s] = position
         position = _fold_one(
             columns, tiled, firsts, lasts, distinct, tails, all_tails, longest_exact_us, value_words, tile_words, first_word,
-            old, old_f, old_bytes, old_start[s], old_start[s + 1] - old_start[s], rows, rows_f, new_heap, groups[s], groups[s + 1],
+            old, old_f, old_bytes, old_start[s], old_start[s + 1] - old_start[s], rows, rows_f, new_heap, groups[s],
+            groups[s + 1],
             fences[s], generations[s], reaches[s], with_order, keep_us, out, out_f, out_bytes, position, scratch,
         )  # fmt: skip
     out_start[len(groups) - 1] = position
@@ -123,7 +124,8 @@ def _fold_one(  # type: ignore[no-untyped-def]
     tiles_at = at
     if keep_us < 0:
         at = _write_tiles(
-            order, leaving, columns, tiled, firsts, tails, reach, tile_words, first_word, old, old_f, old_bytes, raw_base, row_words,
+            order, leaving, columns, tiled, firsts, tails, reach, tile_words, first_word, old, old_f, old_bytes, raw_base,
+            row_words,
             tile_base, old_tiles, heap_base, rows, rows_f, new_heap, begin, with_order, out, out_f, tiles_at,
         )  # fmt: skip
         for tile in range(tiles_at, at, tile_words):
@@ -218,13 +220,9 @@ def _is_before(r, other, old, old_bytes, raw_base, row_words, heap_base, rows, n
         return rows[r, 0] < _event_time(other, old, raw_base, row_words, rows, begin)
     if other < 0:
         o = begin - 1 - other
-        return comes_before(
-            rows[r, 0], rows[r, 2], new_heap, 0, rows[r, 3], rows[o, 0], rows[o, 2], new_heap, 0, rows[o, 3]
-        )
+        return comes_before(rows[r, 0], rows[r, 2], new_heap, 0, rows[r, 3], rows[o, 0], rows[o, 2], new_heap, 0, rows[o, 3])
     o = raw_base + other * row_words
-    return comes_before(
-        rows[r, 0], rows[r, 2], new_heap, 0, rows[r, 3], old[o], old[o + 2], old_bytes, heap_base, old[o + 3]
-    )
+    return comes_before(rows[r, 0], rows[r, 2], new_heap, 0, rows[r, 3], old[o], old[o + 2], old_bytes, heap_base, old[o + 3])
 
 
 @kernel
@@ -298,7 +296,8 @@ def _copy_record(storage, old_bytes, heap_base, new_heap, out, place, scratch, h
 
 @kernel
 def _write_row(  # type: ignore[no-untyped-def]
-    index, columns, old, old_bytes, raw_base, row_words, heap_base, rows, new_heap, begin, with_order, value_words, out, at, scratch,
+    index, columns, old, old_bytes, raw_base, row_words, heap_base, rows, new_heap, begin, with_order, value_words, out, at,
+    scratch,
     heap,
 ):  # fmt: skip
     fixed = 4 if with_order else 2
@@ -361,7 +360,8 @@ def _write_tiles(  # type: ignore[no-untyped-def]
                         )  # fmt: skip
             else:
                 _row_into_tile(
-                    order[row], columns, tiled, firsts, first_word, old, old_f, old_bytes, raw_base, row_words, heap_base, rows, rows_f,
+                    order[row], columns, tiled, firsts, first_word, old, old_f, old_bytes, raw_base, row_words, heap_base,
+                    rows, rows_f,
                     new_heap, begin, with_order, out, out_f, into,
                 )  # fmt: skip
         if take_tile:
@@ -373,7 +373,8 @@ def _write_tiles(  # type: ignore[no-untyped-def]
 
 @kernel
 def _row_into_tile(  # type: ignore[no-untyped-def]
-    index, columns, tiled, firsts, first_word, old, old_f, old_bytes, raw_base, row_words, heap_base, rows, rows_f, new_heap, begin,
+    index, columns, tiled, firsts, first_word, old, old_f, old_bytes, raw_base, row_words, heap_base, rows, rows_f, new_heap,
+    begin,
     with_order, out, out_f, into,
 ):  # fmt: skip
     for a in range(len(tiled)):
@@ -391,9 +392,7 @@ def _row_into_tile(  # type: ignore[no-untyped-def]
         update(tiled[a, 0], out, out_f, into + tiled[a, 2], x, y)
     for i in range(len(firsts)):
         if _valid(index, firsts[i], old, raw_base, row_words, rows, begin):
-            event, created, event_id, value = _record_of(
-                index, columns, firsts[i], old, raw_base, row_words, rows, begin
-            )
+            event, created, event_id, value = _record_of(index, columns, firsts[i], old, raw_base, row_words, rows, begin)
             _keep_first(
                 event,
                 created,
@@ -443,29 +442,13 @@ def _marked_before(a_at, a_created, a_id, b_at, b_created, b_id, old_bytes, heap
 
 
 @kernel
-def _take_last(
-    order,
-    leaving,
-    columns,
-    column,
-    old,
-    old_bytes,
-    raw_base,
-    row_words,
-    heap_base,
-    rows,
-    new_heap,
-    begin,
-    with_order,
-    out,
-    place,
-):  # type: ignore[no-untyped-def]
+def _take_last(  # type: ignore[no-untyped-def]
+    order, leaving, columns, column, old, old_bytes, raw_base, row_words, heap_base, rows, new_heap, begin, with_order, out, place,
+):  # fmt: skip
     """The latest of the leaving rows that is not null, where it is not before the one that was kept."""
     for k in range(leaving - 1, -1, -1):
         if _valid(order[k], column, old, raw_base, row_words, rows, begin):
-            event, created, event_id, value = _record_of(
-                order[k], columns, column, old, raw_base, row_words, rows, begin
-            )
+            event, created, event_id, value = _record_of(order[k], columns, column, old, raw_base, row_words, rows, begin)
             if not out[place] or not _marked_before(
                 event, created, event_id, out[place + 1], out[place + 2], out[place + 3], old_bytes, heap_base, new_heap
             ):
@@ -510,11 +493,7 @@ def _write_distinct(  # type: ignore[no-untyped-def]
             k += 1
         if written and out[at + 2 * written - 2] == key:
             out[at + 2 * written - 1] = max(out[at + 2 * written - 1], last)
-        elif (
-            last >= oldest
-            or (k < count and keys[ranked[k]] == key)
-            or (o < old_count and old[distinct_base + 2 * o] == key)
-        ):
+        elif last >= oldest or (k < count and keys[ranked[k]] == key) or (o < old_count and old[distinct_base + 2 * o] == key):
             out[at + 2 * written], out[at + 2 * written + 1] = key, last
             written += 1
     kept = 0

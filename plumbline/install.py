@@ -16,7 +16,7 @@ from plumbline.pushing import without_logged
 from plumbline.rows import Rows, rows_from_table
 from plumbline.state import fold
 from plumbline.state_words import FENCE, GENERATION, NEVER, STAMP_BYTES, StateUnreadable, check, header_word
-from plumbline.store_client import PositionMove, StateWrite, StoreClient
+from plumbline.store_client import Commit, PositionMove, StateWrite, StoreClient
 from plumbline.value_codec import entity_bytes, join_key_columns
 
 _T = TypeVar("_T")
@@ -88,8 +88,7 @@ class Installer:
         codes: dict[bytes, int] = {}
         code = np.array([-1 if key is None else codes.setdefault(key, len(codes)) for key in keys], dtype=np.int64)
         partitions, offsets = (
-            np.asarray(events[name].fill_null(-1).to_numpy(), dtype=np.int64)
-            for name in ("source_partition", "source_offset")
+            np.asarray(events[name].fill_null(-1).to_numpy(), dtype=np.int64) for name in ("source_partition", "source_offset")
         )
         columns = _Columns(rows_from_table(events, self._layout, keep_ids=True), partitions, offsets)
         order = np.lexsort((offsets, partitions, code))
@@ -113,12 +112,11 @@ class Installer:
                 return
         raise RuntimeError(f"States of view '{self._layout.spec.name}' kept changing under materialize; run it again.")
 
-    def _computed(
-        self, chunk: Sequence[tuple[bytes, np.ndarray, "_Columns"]], cut: LogCut
-    ) -> dict[bytes, dict[str, bytes]]:
+    def _computed(self, chunk: Sequence[tuple[bytes, np.ndarray, "_Columns"]], cut: LogCut) -> dict[bytes, dict[str, bytes]]:
         """The bytes of each entity's slots, from the log alone."""
         states: dict[bytes, dict[str, bytes]] = {entity: {} for entity, _, _ in chunk}
-        history, streamed = [], []
+        history: list[tuple[bytes, int, np.ndarray]] = []
+        streamed: list[tuple[bytes, int, np.ndarray]] = []
         for entity, indices, columns in chunk:
             slots = columns.partitions[indices]
             for partition in np.unique(slots).tolist():
@@ -150,10 +148,8 @@ class Installer:
         writes = []
         for slot in {**computed, **stored}:
             data = stored.get(slot)
-            if slot == PUSH:
-                new = without_logged(self._layout, stored[slot], rows.take(indices))
-            else:
-                new = computed.get(slot, b"")
+            is_push = slot == PUSH
+            new = without_logged(self._layout, stored[slot], rows.take(indices)) if is_push else computed.get(slot, b"")
             if new is not None and new != data and not self._is_ahead(slot, data, cut):
                 writes.append(StateWrite(key, slot, b"" if data is None else data[:STAMP_BYTES], new))
         return writes
@@ -175,7 +171,7 @@ class Installer:
             prefix = self._keyspace.positions(spec, shard).replace(":p:", ":s:", 1)
             keys = list(self._client.scan(_literal(prefix) + ":*"))
             blobs = self._client.pipeline(("HGET", key, HISTORY) for key in keys)
-            commits = []
+            commits: list[Commit] = []
             for key, data in zip(keys, blobs, strict=True):
                 if data is not None and header_word(data, GENERATION) != generation:
                     commits.append(([], [StateWrite(key, HISTORY, data[:STAMP_BYTES], b"")]))
@@ -191,7 +187,9 @@ class Installer:
         pending = list(range(self._keyspace.shards))
         for _ in range(ATTEMPTS):
             known = self._positions()
-            commits = [([*_moves(self._keyspace.positions(self._layout.spec, s), known[s], cut)], []) for s in pending]
+            commits: list[Commit] = [
+                ([*_moves(self._keyspace.positions(self._layout.spec, s), known[s], cut)], []) for s in pending
+            ]
             outcomes = self._client.commit(commits)
             pending = [shard for shard, outcome in zip(pending, outcomes, strict=True) if outcome != "ok"]
             if not pending:
@@ -232,7 +230,7 @@ def _slots(answer: object) -> dict[str, bytes]:
 def _as_dict(answer: object) -> dict[bytes, bytes]:
     if isinstance(answer, dict):
         return answer
-    flat = list(answer or ())  # type: ignore[call-overload]
+    flat = list(answer or ())
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 

@@ -52,7 +52,8 @@ class Layout:
     tiled      int64 (A, 3): aggregate code, column, first word in a tile's intermediates
     firsts, lasts, distinct   int64 (n,): columns kept for first (in tiles), last and count_distinct
     tails      int64 (W, 2): window and slide of the windows whose tails cut tiles
-    windows    int64 (n, 7): evaluation, aggregate code, column, window, slide, first word in tiles or index of what is kept, column storage
+    windows    int64 (n, 7): evaluation, aggregate code, column, window, slide, first word in tiles or index of what is kept,
+               column storage
     """
 
     def __init__(self, spec: ViewSpec) -> None:

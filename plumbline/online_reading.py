@@ -68,7 +68,7 @@ class OnlineReader:
         position_keys = list(dict.fromkeys(key for read in reads for key in self._position_keys(read)))
         entity_keys = list(dict.fromkeys(key for read in reads for key in self._entity_keys(read) if key is not None))
         versioned = {key for read in reads if isinstance(read, VersionedRead) for key in self._entity_keys(read)}
-        commands = [("HGETALL", key) for key in position_keys]
+        commands: list[tuple[str, bytes | str]] = [("HGETALL", key) for key in position_keys]
         commands += [("GET" if key in versioned else "HGETALL", key) for key in entity_keys]
         answers = self._client.pipeline(commands)
         positions = dict(zip(position_keys, map(_as_dict, answers), strict=False))
@@ -117,9 +117,7 @@ def _windowed_answers(
         ]
         _check_reach(layout.spec, reaches, at_us)
         overflows = [str(value) for value in of_entity if isinstance(value, IntegerOverflow)]
-        plain = (
-            [None if isinstance(value, IntegerOverflow) else value for value in of_entity] if overflows else of_entity
-        )
+        plain = [None if isinstance(value, IntegerOverflow) else value for value in of_entity] if overflows else of_entity
         answers.append(EntityAnswer(bool(states), _effective_positions(of_view, states), plain, overflows=overflows))
     return answers
 
@@ -177,5 +175,5 @@ def _as_dict(answer: object) -> dict[bytes, bytes]:
     """HGETALL's answer, a dict or (raw protocol) a flat list."""
     if isinstance(answer, dict):
         return answer
-    flat = list(answer or ())  # type: ignore[call-overload]
+    flat = list(answer or ())
     return dict(zip(flat[::2], flat[1::2], strict=True))

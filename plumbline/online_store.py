@@ -294,10 +294,10 @@ def prefixed(view: OnDemandFeatureView) -> OnDemandFeatureView:
     copied = copy.copy(view)
     copied.features = [Field(name=prefix + field.name, dtype=field.dtype) for field in view.features]
     transform = view.transform_dict
-    copied.transform_dict = lambda inputs: {  # type: ignore[method-assign]
+    named = {field.name for field in view.features}
+    copied.transform_dict = lambda inputs: {
         (prefix + name if name in named else name): values for name, values in transform(inputs).items()
     }
-    named = {field.name for field in view.features}
     return copied
 
 
@@ -320,11 +320,11 @@ def refuse_nonsense(
     allowed_lateness.
     """
     windowed = [view for view in views if is_windowed(view)]
-    _refuse_unknown_entities(windowed, config, entities)  # type: ignore[arg-type]
+    _refuse_unknown_entities(windowed, config, entities)
     lateness: dict[str, tuple[str, int]] = {}
     for view in windowed:
-        view_spec(view, config.repo_path)  # type: ignore[arg-type]
-        source = log_source(view, config.repo_path)  # type: ignore[arg-type]
+        view_spec(view, config.repo_path)
+        source = log_source(view, config.repo_path)
         other, other_us = lateness.setdefault(source.path, (view.name, source.allowed_lateness_us))
         if other_us != source.allowed_lateness_us:
             raise DeclarationError(
@@ -348,13 +348,9 @@ def _refuse_unknown_entities(views: Sequence[FeatureView], config: RepoConfig, e
 
 def _entities(view: FeatureView, values: Mapping[str, Sequence[ValueProto]]) -> list[bytes | None]:
     names = list(values)
-    missing = [
-        key for key in view.join_keys if view.projection.join_key_map.get(key, key) not in names and key not in names
-    ]
+    missing = [key for key in view.join_keys if view.projection.join_key_map.get(key, key) not in names and key not in names]
     if missing:
-        raise KeyError(
-            f"View '{view.name}' is read by {', '.join(view.join_keys)}; the entity rows lack {', '.join(missing)}."
-        )
+        raise KeyError(f"View '{view.name}' is read by {', '.join(view.join_keys)}; the entity rows lack {', '.join(missing)}.")
     return entity_bytes(names, [[plain_value(proto) for proto in values[name]] for name in names])
 
 

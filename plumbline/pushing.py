@@ -15,7 +15,7 @@ from plumbline.rows import CREATED, EVENT, VALID, Rows, rows_from_table
 from plumbline.spec import LogSource
 from plumbline.state import fold, raw_rows_at, row_identities
 from plumbline.state_words import FENCE, STAMP_BYTES, StateUnreadable, check, header_word, seal
-from plumbline.store_client import StateWrite, StoreClient
+from plumbline.store_client import Commit, StateWrite, StoreClient
 from plumbline.value_codec import entity_bytes, join_key_columns
 
 ATTEMPTS = 20
@@ -98,7 +98,7 @@ def _push_view(client: StoreClient, keyspace: Keyspace, layout: Layout, table: p
         names = [keyspace.state(layout.spec, entity) for entity in pending]
         stored = client.pipeline(("HGET", name, PUSH) for name in names)
         folded = _pushed(layout, stored, rows, [np.array(grouped[entity]) for entity in pending], lateness_us)
-        commits = [
+        commits: list[Commit] = [
             ([], [StateWrite(name, PUSH, b"" if data is None else data[:STAMP_BYTES], new)])
             for name, data, new in zip(names, stored, folded, strict=True)
         ]
@@ -109,9 +109,7 @@ def _push_view(client: StoreClient, keyspace: Keyspace, layout: Layout, table: p
     raise RuntimeError(f"Pushed rows of view '{layout.spec.name}' kept changing under the push; push again.")
 
 
-def _pushed(
-    layout: Layout, stored: list[bytes | None], rows: Rows, indices: list[np.ndarray], lateness_us: int
-) -> list[bytes]:
+def _pushed(layout: Layout, stored: list[bytes | None], rows: Rows, indices: list[np.ndarray], lateness_us: int) -> list[bytes]:
     """The bytes of each entity's push slot after its rows; the fence counts the writes."""
     accepted = [
         of_entity[_first_of_their_ids(layout, data, rows.take(of_entity), lateness_us)]

@@ -16,7 +16,8 @@ WIDEST = 16
 
 @kernel
 def read_states(  # type: ignore[no-untyped-def]
-    columns, windows, lasts, distinct, value_words, tile_words, words, words_f, heap, slots, entities, at, out, out_f, status, place,
+    columns, windows, lasts, distinct, value_words, tile_words, words, words_f, heap, slots, entities, at, out, out_f, status,
+    place,
 ):  # fmt: skip
     """Fill out[e, w] with the value of window w of entity e, whose states are words[slots[k]:slots[k + 1]] for k from
     entities[e] to entities[e + 1]; status[e, w] says NULL, VALUE or OVERFLOW.
@@ -84,7 +85,8 @@ def _parts_of(words, begin, end, lasts, distinct, value_words, tile_words, parts
 
 @kernel
 def _numeric(  # type: ignore[no-untyped-def]
-    columns, window, start, at, words, words_f, parts, first_slot, end_slot, tile_words, intermediate, intermediate_f, out, out_f, w,
+    columns, window, start, at, words, words_f, parts, first_slot, end_slot, tile_words, intermediate, intermediate_f, out,
+    out_f, w,
 ):  # fmt: skip
     code, column = window[1], window[2]
     intermediate[:] = 0

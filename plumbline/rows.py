@@ -82,9 +82,7 @@ class _Heap:
         bounds = np.frombuffer(offsets, dtype=np.int64)[values.offset : values.offset + len(values) + 1]
         lengths = np.diff(bounds)
         if lengths.max() > MAX_TEXT_BYTES:
-            raise ValueError(
-                f"Column '{name}' holds a value of {lengths.max()} bytes; at most {MAX_TEXT_BYTES} are allowed."
-            )
+            raise ValueError(f"Column '{name}' holds a value of {lengths.max()} bytes; at most {MAX_TEXT_BYTES} are allowed.")
         used = np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[-1]]
         references = (self._size + bounds[:-1] - bounds[0]) << REFERENCE_BITS | lengths
         self._parts.append(used)

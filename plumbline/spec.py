@@ -151,9 +151,7 @@ def log_schema(source: LogSource) -> pa.Schema | None:
         return None
     dataset = pads.dataset(str(path), format="parquet", partitioning="hive" if path.is_dir() else None)
     renamed = dict(source.field_mapping)
-    return pa.schema(
-        [pa.field(renamed.get(field.name, field.name), _plain_type(field.type)) for field in dataset.schema]
-    )
+    return pa.schema([pa.field(renamed.get(field.name, field.name), _plain_type(field.type)) for field in dataset.schema])
 
 
 def view_spec(view: StreamFeatureView, repo_path: Path | str | None) -> ViewSpec:
@@ -192,9 +190,7 @@ def check_function(view_name: str, column: str, function: str, input_type: pa.Da
         )
 
 
-def _window(
-    view: StreamFeatureView, aggregation: Aggregation, schema: pa.Schema | None, source: LogSource
-) -> WindowSpec:
+def _window(view: StreamFeatureView, aggregation: Aggregation, schema: pa.Schema | None, source: LogSource) -> WindowSpec:
     name = aggregation.resolved_name(aggregation.time_window)
     where = f"View '{view.name}', feature '{name}'"
     if aggregation.time_window is None or microseconds(aggregation.time_window) <= 0:
@@ -239,9 +235,7 @@ def _input_type(view: StreamFeatureView, aggregation: Aggregation, name: str, sc
     if schema is None:
         return declared if declared is not None else _type_from_results(view, aggregation, name)
     if aggregation.column not in schema.names:
-        raise DeclarationError(
-            f"{where}: the log has no column '{aggregation.column}'; it has {', '.join(schema.names)}."
-        )
+        raise DeclarationError(f"{where}: the log has no column '{aggregation.column}'; it has {', '.join(schema.names)}.")
     found = schema.field(aggregation.column).type
     if pa.types.is_null(found):
         return declared if declared is not None else _type_from_results(view, aggregation, name)
@@ -278,9 +272,7 @@ def _checked_output_type(where: str, function: str, input_type: pa.DataType, dec
 
 def _check_timestamp(view: StreamFeatureView, source: LogSource, schema: pa.Schema | None) -> None:
     if not source.timestamp_field:
-        raise DeclarationError(
-            f"View '{view.name}': its source has no timestamp_field; name the column with the event's time."
-        )
+        raise DeclarationError(f"View '{view.name}': its source has no timestamp_field; name the column with the event's time.")
     if view.timestamp_field and view.timestamp_field != source.timestamp_field:
         raise DeclarationError(
             f"View '{view.name}': timestamp_field '{view.timestamp_field}' differs from '{source.timestamp_field}' of its "
@@ -300,9 +292,7 @@ def _check_timestamp(view: StreamFeatureView, source: LogSource, schema: pa.Sche
 def _check_names(view: StreamFeatureView, schema: pa.Schema | None) -> None:
     """Each feature has a name of its own, which is no column's and no join key's."""
     taken = {field.name for field in view.entity_columns} | set(schema.names if schema is not None else ())
-    taken |= {aggregation.column for aggregation in view.aggregations} | set(
-        json.loads(view.tags.get(COLUMNS_TAG, "{}"))
-    )
+    taken |= {aggregation.column for aggregation in view.aggregations} | set(json.loads(view.tags.get(COLUMNS_TAG, "{}")))
     seen: set[str] = set()
     for name in (aggregation.resolved_name(aggregation.time_window) for aggregation in view.aggregations):
         if name in taken:

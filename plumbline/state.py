@@ -61,15 +61,14 @@ def fold(
     fold_states(
         layout.columns, layout.tiled, layout.firsts, layout.lasts, layout.distinct, layout.tails, layout.all_tails,
         layout.longest_exact_us, layout.value_words, layout.tile_words, layout.first_word,
-        old, old.view(np.float64), old.view(np.uint8), old_start, in_time.words, in_time.words.view(np.float64), in_time.heap, groups,
-        np.array(fences, dtype=np.int64), np.full(len(fences), generation, dtype=np.int64), np.full(len(fences), reach_us, dtype=np.int64),
+        old, old.view(np.float64), old.view(np.uint8), old_start, in_time.words, in_time.words.view(np.float64), in_time.heap,
+        groups,
+        np.array(fences, dtype=np.int64), np.full(len(fences), generation, dtype=np.int64), np.full(len(fences), reach_us,
+        dtype=np.int64),
         with_order, keep_us, out, out.view(np.float64), out.view(np.uint8), out_start, np.empty(heap + 8, dtype=np.uint8),
     )  # fmt: skip
     data = out[: out_start[-1]].tobytes()
-    return [
-        seal(data[8 * start : 8 * end])
-        for start, end in zip(out_start[:-1].tolist(), out_start[1:].tolist(), strict=True)
-    ]
+    return [seal(data[8 * start : 8 * end]) for start, end in zip(out_start[:-1].tolist(), out_start[1:].tolist(), strict=True)]
 
 
 def window_values(layout: Layout, entities: Sequence[Sequence[bytes]], at_us: int) -> list[list[object]]:
@@ -121,9 +120,7 @@ def _column(
     if evaluation in (FIRST, LAST) and column.storage == BYTES:
         values: list[object] = [
             from_bytes(_heap_text(flat[slot], reference), column.data_type) if found else None
-            for reference, slot, found in zip(
-                out[:, w].tolist(), place[:, w].tolist(), status[:, w].tolist(), strict=True
-            )
+            for reference, slot, found in zip(out[:, w].tolist(), place[:, w].tolist(), status[:, w].tolist(), strict=True)
         ]
         return values
     is_float = column.storage == FLOAT if evaluation in (FIRST, LAST) else _result_is_float(layout, w)

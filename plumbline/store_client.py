@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -89,6 +90,10 @@ class StateWrite:
     new: bytes
 
 
+Commit = tuple[Sequence[PositionMove], Sequence[StateWrite]]
+"""What is compared and written in one step; all its keys share a shard."""
+
+
 class StoreClient:
     """Batched commands; every call raises StoreUnavailable when the store is away."""
 
@@ -100,20 +105,13 @@ class StoreClient:
         listed = list(commands)
         answers: list[Any] = []
         for start in range(0, len(listed), KEYS_A_PIPELINE):
-            answers += self._guarded(lambda s=start: self._run(listed[s : s + KEYS_A_PIPELINE]))
+            answers += self._guarded(partial(self._run, listed[start : start + KEYS_A_PIPELINE]))
         return answers
 
-    def commit(self, commits: Sequence[tuple[Sequence[PositionMove], Sequence[StateWrite]]]) -> list[str]:
+    def commit(self, commits: Sequence[Commit]) -> list[str]:
         """Compare and write, one script a commit (whose keys share a shard): 'ok', 'position' or 'state' for each."""
-        calls = [
-            (
-                [move.key for move in moves] + [write.key for write in writes],
-                [len(moves)]
-                + [part for move in moves for part in (move.field, move.expected, move.new)]
-                + [part for write in writes for part in (write.slot, write.expected_stamp, write.new)],
-            )
-            for moves, writes in commits
-        ]
+        calls = [([*(move.key for move in moves), *(write.key for write in writes)], _arguments(moves, writes))
+                 for moves, writes in commits]  # fmt: skip
         return [answer.decode() for answer in self.scripts(COMMIT, calls)]
 
     def scripts(self, script: str, calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
@@ -191,3 +189,9 @@ def _parse(connection_string: str) -> tuple[dict[str, Any], list[tuple[str, str]
             host, _, port = part.strip().rpartition(":")
             nodes.append((host, port))
     return options, nodes
+
+
+def _arguments(moves: Sequence[PositionMove], writes: Sequence[StateWrite]) -> list[Any]:
+    """What COMMIT takes: the number of positions, then three arguments a key."""
+    of_moves = [part for move in moves for part in (move.field, move.expected, move.new)]
+    return [len(moves), *of_moves, *(part for write in writes for part in (write.slot, write.expected_stamp, write.new))]

@@ -49,7 +49,7 @@ def entity_bytes(join_keys: Sequence[str], columns: Sequence[Sequence[object]]) 
     """
     order = sorted(range(len(join_keys)), key=lambda i: join_keys[i])
     encoded = [[_key_bytes(value) for value in columns[i]] for i in order]
-    return [None if None in parts else b"".join(parts) for parts in zip(*encoded, strict=True)]  # type: ignore[arg-type]
+    return [None if None in parts else b"".join(parts) for parts in zip(*encoded, strict=True)]
 
 
 def join_key_columns(table: pa.Table, join_keys: Iterable[str]) -> list[list[object]]:
@@ -85,9 +85,7 @@ def _is_text(data_type: pa.DataType) -> bool:
 
 
 def _is_binary(data_type: pa.DataType) -> bool:
-    return (
-        pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type) or pa.types.is_fixed_size_binary(data_type)
-    )
+    return pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type) or pa.types.is_fixed_size_binary(data_type)
 
 
 def _is_integral(data_type: pa.DataType) -> bool:

@@ -16,14 +16,14 @@ def value_proto(value: object, data_type: pa.DataType) -> ValueProto:
     if pa.types.is_boolean(data_type):
         return ValueProto(bool_val=bool(value))
     if pa.types.is_integer(data_type):
-        return ValueProto(int32_val=value) if data_type.bit_width < 64 else ValueProto(int64_val=value)  # type: ignore[arg-type]
+        return ValueProto(int32_val=value) if data_type.bit_width < 64 else ValueProto(int64_val=value)
     if pa.types.is_floating(data_type):
-        return ValueProto(float_val=value) if data_type.bit_width < 64 else ValueProto(double_val=value)  # type: ignore[arg-type]
+        return ValueProto(float_val=value) if data_type.bit_width < 64 else ValueProto(double_val=value)
     if isinstance(value, bytes):
         return ValueProto(bytes_val=value)
     if isinstance(value, datetime):
         return ValueProto(unix_timestamp_val=to_microseconds(value) // 1_000_000)
-    return ValueProto(string_val=str(value) if isinstance(value, date | Decimal) else value)  # type: ignore[arg-type]
+    return ValueProto(string_val=str(value) if isinstance(value, date | Decimal) else value)
 
 
 def plain_value(proto: ValueProto) -> object:

@@ -64,9 +64,7 @@ def user_views(store: Store, join_key: str = "user_id") -> UserViews:
         for view in sorted(store.list_all_feature_views(), key=lambda view: view.name)
         if getattr(view, "join_keys", None) == [join_key] and view.online
     ]
-    features = [
-        f"{view.name}:{feature.name}" for view in views for feature in view.features if feature.name != join_key
-    ]
+    features = [f"{view.name}:{feature.name}" for view in views for feature in view.features if feature.name != join_key]
     return UserViews(frozenset(view.name for view in views), features)
 
 

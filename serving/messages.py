@@ -39,9 +39,7 @@ Instant = Annotated[
 ]
 
 
-EventType = Annotated[
-    str, AfterValidator(_known_event_type), WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})
-]
+EventType = Annotated[str, AfterValidator(_known_event_type), WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})]
 
 
 class _Request(BaseModel):

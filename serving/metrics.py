@@ -26,9 +26,7 @@ class Metrics:
             "plumbline_store_failures_total", "Requests refused because of the store", ["cause"], registry=registry
         )
         self.scores = Histogram("plumbline_score", "Scores given", ["model"], buckets=SCORE_BUCKETS, registry=registry)
-        self.decisions = Counter(
-            "plumbline_decisions_total", "Decisions given", ["model", "decision"], registry=registry
-        )
+        self.decisions = Counter("plumbline_decisions_total", "Decisions given", ["model", "decision"], registry=registry)
         self.logged = Counter(
             "plumbline_decision_log_total", "Decisions by where they went: sent, spooled, dropped", ["outcome"],
             registry=registry,

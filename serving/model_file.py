@@ -101,9 +101,7 @@ def load_model(folder: Path, version: str) -> Model:
 
 def _estimator(folder: Path, kind: str, width: int) -> Estimator:
     if kind not in KINDS:
-        raise ModelFileError(
-            f"{folder / CONTRACT_FILE}: kind {kind!r} is not served; it must be one of {', '.join(KINDS)}."
-        )
+        raise ModelFileError(f"{folder / CONTRACT_FILE}: kind {kind!r} is not served; it must be one of {', '.join(KINDS)}.")
     file, read = KINDS[kind]
     try:
         estimator = read((folder / file).read_text(encoding="utf-8"))

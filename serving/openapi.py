@@ -26,8 +26,7 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route that may answer with these errors."""
     schema = {"$ref": _REFERENCE.format(model=problems.ProblemBody.__name__)}
     return {
-        status: {"description": ERRORS[status], "content": {problems.MEDIA_TYPE: {"schema": schema}}}
-        for status in statuses
+        status: {"description": ERRORS[status], "content": {problems.MEDIA_TYPE: {"schema": schema}}} for status in statuses
     }
 
 

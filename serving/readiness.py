@@ -49,9 +49,7 @@ class Readiness:
         return {"status": "ready", "store": "ok", "contract": "ok", "models": self._served()}
 
     def _tell(self, error: Exception) -> None:
-        failure = (
-            "The online store is not reachable" if isinstance(error, StoreUnavailable) else f"The first read: {error}"
-        )
+        failure = "The online store is not reachable" if isinstance(error, StoreUnavailable) else f"The first read: {error}"
         if failure != self._failure:
             LOGGER.warning("not ready", exc_info=error)
         self._failure = failure

@@ -36,9 +36,7 @@ def serve(settings: Settings, listener: socket.socket, fetching: ChampionFetch, 
         models={name: model.version if isinstance(model, Model) else model for name, model in models.items()},
         seconds=round(time.perf_counter() - started, 2),
     )
-    config = uvicorn.Config(
-        app, access_log=False, log_config=None, server_header=False, timeout_graceful_shutdown=GRACE_S
-    )
+    config = uvicorn.Config(app, access_log=False, log_config=None, server_header=False, timeout_graceful_shutdown=GRACE_S)
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -116,7 +116,9 @@ def test_how_events_are_batched_changes_nothing_but_the_last_digits_of_floats(dr
 
 
 def test_any_flipped_bit_of_a_state_is_noticed():
-    state = folded(SPARSE, timed([{"gap_us": 0, "late_us": 0, "event_id": "a", "cents": 7, "price": None, "country": "NO"}]), [])
+    state = folded(
+        SPARSE, timed([{"gap_us": 0, "late_us": 0, "event_id": "a", "cents": 7, "price": None, "country": "NO"}]), []
+    )
 
     for place in range(len(state)):
         damaged = state[:place] + bytes([state[place] ^ 1]) + state[place + 1 :]

@@ -91,9 +91,7 @@ def test_contributions_and_expectation_add_up_to_the_log_odds_of_the_score(servi
     request = {"user_id": "anna", "transaction": {"amount_cents": 2 * LARGE_CENTS, "country": "DE"}}
 
     answer = service.score(request).json()
-    baseline = service.score(
-        {"user_id": "anna", "transaction": {"amount_cents": 0, "country": "DE"}, "explain": True}
-    ).json()
+    baseline = service.score({"user_id": "anna", "transaction": {"amount_cents": 0, "country": "DE"}, "explain": True}).json()
 
     def expectation(scored: dict) -> float:
         log_odds = math.log(scored["score"] / (1 - scored["score"]))
@@ -184,9 +182,7 @@ def test_an_instant_older_than_the_head_is_refused_never_approximated(service: S
 
 def test_a_batch_is_answered_in_the_order_asked_whatever_the_models(service: Service):
     requests = [
-        {"user_id": f"u{number}", "transaction": {"amount_cents": 200 * number}}
-        if number % 2
-        else {"user_id": f"u{number}"}
+        {"user_id": f"u{number}", "transaction": {"amount_cents": 200 * number}} if number % 2 else {"user_id": f"u{number}"}
         for number in range(120)
     ]
 

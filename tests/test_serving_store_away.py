@@ -106,9 +106,7 @@ def test_what_was_refused_is_counted_by_its_cause(service: Service, valkey: OwnS
     assert 'plumbline_store_failures_total{cause="' in service.client.get("/metrics").text
 
 
-def test_a_service_that_starts_before_its_store_becomes_ready_with_it(
-    tmp_path: Path, service: Service, valkey: OwnStore
-):
+def test_a_service_that_starts_before_its_store_becomes_ready_with_it(tmp_path: Path, service: Service, valkey: OwnStore):
     settings = lab_settings(tmp_path, valkey.address)
     valkey.stop()
 

@@ -27,10 +27,8 @@ def finalize_integer(w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
     if w[i] == 0:
         return NULL
     high, low = w[i + 1], w[i + 2]
-    if -(1 << 31) <= high < (1 << 31):
-        total = float((high << 32) + low)
-    else:
-        total = float(high) * 4294967296.0 + float(low)  # both exact, so one rounding
+    fits = -(1 << 31) <= high < (1 << 31)  # else both parts are exact as floats, so one rounding
+    total = float((high << 32) + low) if fits else float(high) * 4294967296.0 + float(low)
     out_f[o] = total / float(w[i])
     return VALUE
 
