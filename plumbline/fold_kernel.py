@@ -443,7 +443,8 @@ def _marked_before(a_at, a_created, a_id, b_at, b_created, b_id, old_bytes, heap
 
 @kernel
 def _take_last(  # type: ignore[no-untyped-def]
-    order, leaving, columns, column, old, old_bytes, raw_base, row_words, heap_base, rows, new_heap, begin, with_order, out, place,
+    order, leaving, columns, column, old, old_bytes, raw_base, row_words, heap_base, rows, new_heap, begin, with_order,
+    out, place,
 ):  # fmt: skip
     """The latest of the leaving rows that is not null, where it is not before the one that was kept."""
     for k in range(leaving - 1, -1, -1):
