@@ -74,10 +74,14 @@ def train(store: FeatureStore, settings: Settings, *, seed: int = SEED, now_us: 
     """
     progress = Progress()
     report_path = settings.reports_path / "train.json"
+    progress.say(f"asking MLflow at {settings.mlflow_tracking_uri} (it takes half a minute to start)")
+    tracking.wait_for_mlflow(settings)
+    client, experiment_id = tracking.open_client(settings)
     try:
-        session = _open(store, settings, seed, time.time_ns() // 1000 if now_us is None else now_us, progress)
+        log = read_known_log(store, settings, time.time_ns() // 1000 if now_us is None else now_us)
+        session = _session(store, client, experiment_id, log, read_periods(settings, log.span_us), seed, progress)
     except TrainingRefusedError as refused:
-        models = {task.name: _untrained(refused) for task in TASKS}
+        models = {task.name: _untrained(task, store, client, refused) for task in TASKS}
         write_report(report_path, models, {"seed": seed})
         return models
     models = {task.name: _train_or_reason(task, session) for task in TASKS}
@@ -87,12 +91,15 @@ def train(store: FeatureStore, settings: Settings, *, seed: int = SEED, now_us: 
     return models
 
 
-def _open(store: FeatureStore, settings: Settings, seed: int, now_us: int, progress: Progress) -> Session:
-    progress.say(f"asking MLflow at {settings.mlflow_tracking_uri} (it takes half a minute to start)")
-    tracking.wait_for_mlflow(settings)
-    client, experiment_id = tracking.open_client(settings)
-    log = read_known_log(store, settings, now_us)
-    periods = read_periods(settings, log.span_us)
+def _session(
+    store: FeatureStore,
+    client: MlflowClient,
+    experiment_id: str,
+    log: KnownLog,
+    periods: Periods,
+    seed: int,
+    progress: Progress,
+) -> Session:
     progress.say(
         f"{len(log.transactions):,} events and {len(log.labels):,} labels known until {instant(log.known_until_us)}; "
         f"gap {periods.gap_us / SECOND / 3600:.1f} h, account horizon {periods.horizon_us / SECOND / 3600:.1f} h"
@@ -106,11 +113,25 @@ def _train_or_reason(task: Task, session: Session) -> dict[str, Any]:
         return _train_one(task, session)
     except TrainingRefusedError as refused:
         session.progress.say(f"{task.name}: {refused}")
-        return _untrained(refused)
+        return _untrained(task, session.store, session.client, refused)
 
 
-def _untrained(refused: TrainingRefusedError) -> dict[str, Any]:
-    return {"trained": False, "reason": str(refused)}
+def _untrained(task: Task, store: FeatureStore, client: MlflowClient, refused: TrainingRefusedError) -> dict[str, Any]:
+    """Why there is no new model; a champion of other definitions than the applied ones is retired, for it cannot be served."""
+    version = tracking.champion_version(client, task.name)
+    applied = _applied_hash(task, store)
+    if version is None or applied in (None, tracking.definition_hash(client, task.name, version)):
+        return {"trained": False, "reason": str(refused)}
+    why = f"The champion, version {version}, was trained on other feature definitions and was retired."
+    tracking.retire_champion(client, task.name, why)
+    return {"trained": False, "reason": f"{refused} {why}"}
+
+
+def _applied_hash(task: Task, store: FeatureStore) -> str | None:
+    try:
+        return store.definition_hash(task.service)
+    except FeatureServiceNotFoundException:
+        return None
 
 
 def _train_one(task: Task, session: Session) -> dict[str, Any]:

@@ -207,6 +207,24 @@ def test_a_log_without_labels_trains_nothing_and_says_why(settings, trained, tmp
 
     assert {model["trained"] for model in models.values()} == {False}
     assert "holds no label" in models["transaction_fraud"]["reason"]
+    assert tracking.champion_version(MlflowClient(settings.mlflow_tracking_uri), "transaction_fraud") is not None
+
+
+def test_a_champion_of_other_definitions_is_retired_where_the_log_cannot_train_its_successor(settings, trained):
+    client, store = MlflowClient(settings.mlflow_tracking_uri), open_store(settings)
+    version = trained["transaction_fraud"]["model_version"]
+    tracking.set_champion(client, "transaction_fraud", version)
+    client.set_model_version_tag("transaction_fraud", version, "definition_hash", "0000000000000000")
+    an_hour_after_the_first_event = END_US - 59 * 86_400_000_000
+
+    models = train(store, settings, now_us=an_hour_after_the_first_event)
+
+    assert not models["transaction_fraud"]["trained"]
+    assert (
+        f"version {version}, was trained on other feature definitions and was retired" in models["transaction_fraud"]["reason"]
+    )
+    assert tracking.champion_version(client, "transaction_fraud") is None
+    assert "retired" in client.get_model_version("transaction_fraud", version).tags
 
 
 def _every_third(rows: pa.Table) -> pa.Array:

@@ -104,6 +104,20 @@ def champion_version(client: MlflowClient, model_name: str) -> str | None:
         raise
 
 
+def retire_champion(client: MlflowClient, model_name: str, why: str) -> None:
+    """Take the alias away, so that nothing serves the model; the version stays, and says why."""
+    version = champion_version(client, model_name)
+    if version is not None:
+        client.set_model_version_tag(model_name, version, "retired", why)
+        client.delete_registered_model_alias(model_name, CHAMPION)
+
+
+def definition_hash(client: MlflowClient, model_name: str, version: str) -> str | None:
+    """Of the feature definitions that a version was trained on."""
+    tags: dict[str, str] = client.get_model_version(model_name, version).tags
+    return tags.get("definition_hash")
+
+
 def champion_before(client: MlflowClient, model_name: str) -> str | None:
     """The version that was champion before the present one became it; None where there was none."""
     since = {
