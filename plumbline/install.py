@@ -67,15 +67,21 @@ class Installer:
     def install(self, events: pa.Table, cut: LogCut, progress: Callable[[int], object] | None = None) -> int:
         """Install the states of every entity in the events, then move the positions; the number of entities.
 
+        progress is told how many more rows are done.
+
         Positions move last: until then a fold that reads the same partition replays, and states with a newer fence skip.
         """
         before = self._positions()
-        entities = 0
+        entities = done = 0
         for chunk in _chunks(self._grouped(events), CHUNK):
             self._install_chunk(chunk, cut)
             entities += len(chunk)
+            rows = sum(len(indices) for _, indices, _ in chunk)
+            done += rows
             if progress:
-                progress(len(chunk))
+                progress(rows)
+        if progress:
+            progress(events.num_rows - done)  # rows with a null key
         if any(int(known.get(HISTORY.encode(), cut.generation)) != cut.generation for known in before):
             self._remove_replaced_history(cut.generation)
         self._move_positions(cut)
