@@ -1,26 +1,25 @@
 """One detached process of the platform: started with a pid file and a log, waited for, stopped with its children.
 
-A process is ours when it carries the mark `PLUMBLINE_PROCESS=<name>@<data directory>` in its environment. Children
-inherit the mark (the archive's JVM and its Python workers do), a recycled pid does not have it: so a stale pid file is
-harmless, and stopping ends everything that was started here and nothing else.
+A process is ours when it carries our mark (stack/marks.py): so a stale pid file is harmless, and stopping ends
+everything that was started here, children included, and nothing else. Only a start and a stop change pid files.
 """
 
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import psutil
 
-from stack import ports, steps
+from stack import marks, ports, steps
 
-MARK = "PLUMBLINE_PROCESS"
 POLL_S = 0.1
-MARK_WITHIN_S = 5.0
+PATIENCE_S = 20.0
+KILL_ROUNDS = 3
 
 
 class NotStarted(RuntimeError):
@@ -49,7 +48,7 @@ class Program:
 
 
 def pid_path(name: str, data_dir: Path) -> Path:
-    return data_dir / "run" / f"{name}.pid"
+    return _run_dir(data_dir) / f"{name}.pid"
 
 
 def log_path(name: str, data_dir: Path) -> Path:
@@ -58,43 +57,27 @@ def log_path(name: str, data_dir: Path) -> Path:
 
 
 def running(name: str, data_dir: Path) -> psutil.Process | None:
-    """The live process `name` of this data directory, or None; a stale pid file is removed on the way."""
-    path = pid_path(name, data_dir)
+    """The live process `name` of this data directory, or None; asks, and changes nothing."""
     try:
-        process = psutil.Process(int(path.read_text()))
-        if _mark(process) == _mark_of(name, data_dir):
-            return process
+        process = psutil.Process(int(pid_path(name, data_dir).read_text()))
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
-        pass
-    path.unlink(missing_ok=True)
-    return None
+        return None
+    return process if marks.awaited(process) == marks.of(name, data_dir) else None
 
 
 def start(program: Program, data_dir: Path) -> bool:
     """Start `program` unless it already runs; True when it was started now. Does not wait until it is ready.
 
-    Raises ports.PortTaken when one of its ports is in use by somebody else.
+    Whatever a crashed one left behind is ended first. Raises ports.PortTaken when somebody else has one of its ports.
     """
     with _one_at_a_time(data_dir):
         if running(program.name, data_dir):
             return False
-        stop([program.name], data_dir)
+        _end([program.name], data_dir, PATIENCE_S)
         for port, setting in program.ports.items():
             ports.refuse_taken(port, setting, program.host)
         program.prepare()
-        log = _new_log(program.name, data_dir)
-        environment = {**os.environ, "TZ": "UTC", **program.environment, MARK: _mark_of(program.name, data_dir)}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                program.command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        pid_path(program.name, data_dir).write_text(f"{process.pid}\n")
-        _await_mark(process)
+        _spawn(program, data_dir)
     return True
 
 
@@ -110,66 +93,66 @@ def await_ready(program: Program, data_dir: Path) -> None:
         time.sleep(POLL_S)
 
 
-def stop(names: Sequence[str], data_dir: Path, *, patience_s: float = 20.0) -> list[str]:
+def stop(names: Sequence[str], data_dir: Path, *, patience_s: float = PATIENCE_S) -> list[str]:
     """End the named processes and whatever they left behind; the names that were running, in the order given.
 
     All are asked first (SIGTERM) and given `patience_s` seconds to finish their work; what still carries one of their
-    marks after that is killed.
+    marks after that is killed. A start that is under way is waited for, then ended too.
     """
-    marks = {_mark_of(name, data_dir): name for name in names}
-    alive = _marked(marks)
-    asked = [running(name, data_dir) for name in names]
-    for process in [process for process in asked if process] or alive:
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    psutil.wait_procs([process for process in asked if process] or alive, timeout=patience_s)
-    _kill(_marked(marks))
-    for name in names:
-        pid_path(name, data_dir).unlink(missing_ok=True)
-    stopped = {name for process, name in alive.items()}
-    return [name for name in names if name in stopped]
+    with _one_at_a_time(data_dir) if _run_dir(data_dir).exists() else nullcontext():
+        return _end(names, data_dir, patience_s)
 
 
 def names(data_dir: Path) -> list[str]:
     """Names with a live process or a pid file in this data directory, sorted."""
-    owner = f"@{data_dir.resolve()}"
-    marked = {mark.removesuffix(owner) for mark in map(_mark, psutil.process_iter()) if mark.endswith(owner)}
-    return sorted(marked | {path.stem for path in (data_dir / "run").glob("*.pid")})
+    return sorted(marks.names(data_dir) | {path.stem for path in _run_dir(data_dir).glob("*.pid")})
 
 
-def _mark_of(name: str, data_dir: Path) -> str:
-    return f"{name}@{data_dir.resolve()}"
+def _spawn(program: Program, data_dir: Path) -> None:
+    """Run the program detached; returns once its pid file is there and everybody can see whose process it is."""
+    environment = {**os.environ, "TZ": "UTC", **program.environment, marks.VARIABLE: marks.of(program.name, data_dir)}
+    with _new_log(program.name, data_dir).open("wb") as output:
+        child = subprocess.Popen(
+            program.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    path = pid_path(program.name, data_dir)
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(f"{child.pid}\n")
+    unfinished.replace(path)
+    marks.awaited(psutil.Process(child.pid))
 
 
-def _mark(process: psutil.Process) -> str:
-    """The mark of a live process; empty for a stranger, a zombie, or a process that may not be looked at."""
-    try:
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return ""
-        return process.environ().get(MARK, "")
-    except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
-        return ""
-
-
-def _marked(marks: Mapping[str, str]) -> dict[psutil.Process, str]:
-    """Every live process with one of the marks, and the name the mark stands for."""
-    found = ((process, marks.get(_mark(process))) for process in psutil.process_iter())
-    return {process: name for process, name in found if name}
-
-
-def _kill(processes: Iterable[psutil.Process]) -> None:
-    doomed = list(processes)
-    for process in doomed:
+def _end(names: Sequence[str], data_dir: Path, patience_s: float) -> list[str]:
+    """stop, for whoever holds the start lock. Children end with their parent; those without one are asked themselves."""
+    wanted = {marks.of(name, data_dir): name for name in names}
+    parents = {name: running(name, data_dir) for name in names}
+    alive = marks.holders(wanted)
+    asked = [process for process, name in alive.items() if parents[name] in (None, process)]
+    for process in asked:
         with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(doomed, timeout=5)
+            process.terminate()
+    psutil.wait_procs(asked, timeout=patience_s)
+    _kill(wanted)
+    for name in names:
+        pid_path(name, data_dir).unlink(missing_ok=True)
+    return [name for name in names if name in set(alive.values())]
 
 
-def _await_mark(process: subprocess.Popen[bytes]) -> None:
-    """For a moment after its start a process shows no environment; until it does it would pass for a stranger."""
-    deadline = time.monotonic() + MARK_WITHIN_S
-    while process.poll() is None and not _mark(psutil.Process(process.pid)) and time.monotonic() < deadline:
-        time.sleep(0.005)
+def _kill(wanted: Mapping[str, str]) -> None:
+    """Kill whatever carries one of the marks, and what those started in the meantime."""
+    for _ in range(KILL_ROUNDS):
+        doomed = list(marks.holders(wanted))
+        for process in doomed:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(doomed, timeout=5)
+        if not doomed:
+            return
 
 
 def _new_log(name: str, data_dir: Path) -> Path:
@@ -186,10 +169,14 @@ def _log_tail(name: str, data_dir: Path) -> str:
     return "\n  ".join([f"The end of {path}:", *steps.tail(path)])
 
 
+def _run_dir(data_dir: Path) -> Path:
+    return data_dir / "run"
+
+
 @contextmanager
 def _one_at_a_time(data_dir: Path) -> Iterator[None]:
     """Hold the data directory's start lock: two `make up` at once start one of each."""
-    run = data_dir / "run"
+    run = _run_dir(data_dir)
     run.mkdir(parents=True, exist_ok=True)
     with (run / ".lock").open("w") as lock:
         flock(lock, LOCK_EX)
