@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from feature_repo.settings import Settings
@@ -36,6 +37,19 @@ def test_topics_that_exist_are_left_as_they_are(empty_topics):
     assert topics.create_missing(empty_topics) == []
     assert producer.send("transactions", b"next", partition=2).get(timeout=10).offset == 1
     producer.close()
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lz4", "snappy", "zstd"])
+def test_records_are_read_whatever_their_producer_compresses_with(empty_topics, compression):
+    sent = b'{"event_id": "e1"}' * 100
+    with closing(KafkaProducer(bootstrap_servers=empty_topics, compression_type=compression)) as producer:
+        producer.send("transactions", sent, partition=1).get(timeout=10)
+
+    with closing(KafkaConsumer(bootstrap_servers=empty_topics, consumer_timeout_ms=10_000)) as consumer:
+        consumer.assign([TopicPartition("transactions", 1)])
+        consumer.seek_to_beginning()
+
+        assert next(consumer).value == sent
 
 
 def test_embedded_parts_listen_on_loopback_only(broker, redis_server, stack_settings):
