@@ -127,7 +127,8 @@ def test_a_logistic_model_scores_as_the_training_code_scores_the_same_file(tmp_p
     encoding = Encoding(tuple(FEATURES["transaction_fraud"]), {"transaction_context__country": ["DE", "FR"]})
     numbers = np.random.default_rng(3).uniform(0, 100_000, (500, 4))
     numbers[:, 1] = np.arange(500) % 2
-    logistic.save(logistic.fit(encoding, numbers, (numbers[:, 0] > 50_000).astype(float), seed=3), folder)
+    fraud = (numbers[:, 0] > 50_000).astype(float)
+    logistic.save(logistic.fit(encoding, numbers[:400], fraud[:400], numbers[400:], fraud[400:], seed=3), folder)
     asked = answers(200)
 
     model = load_model(folder, "1")

@@ -131,12 +131,12 @@ def test_positions_say_up_to_which_offset_events_were_applied(service: Service):
     assert answer["positions"]["user_activity"]["0"] == 2
 
 
-def test_a_users_features_are_those_of_every_view_about_the_user_alone(service: Service):
+def test_a_users_features_are_those_of_every_online_view_about_the_user_alone(service: Service):
     answer = service.features("anna").json()
 
     FeaturesResponse.model_validate(answer)
     views = {name.split("__")[0] for name in answer["features"]}
-    assert views == {"user_activity", "user_payments", "user_novelty", "user_chargebacks", "user_profile"}
+    assert views == {"user_activity", "user_payments", "user_novelty", "user_chargebacks"}  # no profile was loaded
     assert answer["known"] is True
 
 
