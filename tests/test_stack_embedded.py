@@ -9,11 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+import yaml
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from mlflow.environment_variables import MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 
-from feature_repo.settings import Settings
-from stack import embedded, java, ports, processes, redis_server, topics
+from feature_repo.settings import PROJECT_ROOT, Settings
+from stack import embedded, java, mlflow_server, ports, processes, redis_server, topics
 
 
 def test_topics_take_the_brokers_time_keep_everything_and_have_partitions(broker):
@@ -80,6 +82,15 @@ def test_the_store_keeps_what_was_written_when_it_is_killed(tmp_path):
             assert client.get("user:42") == b"seen"
     finally:
         processes.stop(["redis"], tmp_path)
+
+
+def test_the_model_registry_starts_no_workers_for_jobs_that_nobody_submits(monkeypatch):
+    for name, value in mlflow_server.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    compose = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
+
+    assert MLFLOW_SERVER_ENABLE_JOB_EXECUTION.get() is False
+    assert compose["services"]["mlflow"]["environment"] == mlflow_server.ENVIRONMENT
 
 
 def test_nothing_is_embedded_where_the_user_names_their_own(tmp_path):
