@@ -6,6 +6,9 @@ EVENT_TYPES = ("view", "hold", "payment", "withdrawal")
 MAX_AMOUNT_CENTS = 10**15
 """The door's limit: a larger amount in minor units is a mistake, not money (the engine itself takes any int64)."""
 
+ALLOWED_LATENESS = {"transactions": "1d", "labels": "180d"}
+"""How long after its time an event may reach its topic and still count, by log; one that comes later is too late."""
+
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 EVENT = [

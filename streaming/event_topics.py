@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from feature_repo import event_schema, row_level
 from feature_repo.settings import Settings
+from plumbline.durations import microseconds
 
 DEAD_LETTER = "transactions.dead-letter"
 
@@ -37,9 +38,5 @@ EVENT_TOPICS = (TRANSACTIONS, LABELS)
 
 
 def allowed_lateness_us(topic: EventTopic) -> int:
-    """The lateness that the topic's source declares in feature_repo/features/logs.py, in microseconds."""
-    from feature_repo.features import logs  # Feast takes seconds to import; Spark's workers never need it
-    from plumbline.durations import microseconds
-
-    source = {source.name: source for source in (logs.transactions, logs.labels)}[topic.name]
-    return microseconds(source.tags["allowed_lateness"])
+    """How long after its time an event of the topic may arrive and still count, in microseconds."""
+    return microseconds(event_schema.ALLOWED_LATENESS[topic.name])

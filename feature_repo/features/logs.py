@@ -5,7 +5,7 @@ from feast import Field, FileSource, PushSource
 from feast.type_map import pa_to_feast_value_type
 from feast.types import from_value_type
 
-from feature_repo.event_schema import LABELS, TRANSACTIONS
+from feature_repo.event_schema import ALLOWED_LATENESS, LABELS, TRANSACTIONS
 from feature_repo.settings import Settings
 
 SETTINGS = Settings.from_env()
@@ -31,7 +31,7 @@ transactions = PushSource(
         timestamp_field="event_timestamp",
         created_timestamp_column="created_timestamp",
     ),
-    tags={"allowed_lateness": "1d"},
+    tags={"allowed_lateness": ALLOWED_LATENESS["transactions"]},
     description="Views, holds, payments and withdrawals: history, and the topic of the same name.",
 )
 transaction_columns = columns(TRANSACTIONS)
@@ -43,7 +43,7 @@ labels = PushSource(
         path=str(SETTINGS.labels_path),
         timestamp_field="created_timestamp",  # a label is an event of the instant it became known
     ),
-    tags={"allowed_lateness": "180d"},
+    tags={"allowed_lateness": ALLOWED_LATENESS["labels"]},
     description="What was reported about transactions, at the instant it was reported.",
 )
 label_columns = columns(LABELS)
