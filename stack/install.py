@@ -16,13 +16,15 @@ def main() -> None:
     """Install what is missing; exits with 1 and one clear message when that cannot be done."""
     if sys.version_info < OLDEST:
         _go_on_with_a_newer_python()
-    from stack import browser_parts, jvm_parts, python_parts, steps
+    from stack import browser_parts, jvm_parts, kernel_parts, python_parts, stamps, steps
     from stack.java import NoJava
 
     try:
-        python_parts.install(lock="app" if "--without-dev" in sys.argv else "dev")
-        jvm_parts.install()
-        browser_parts.install()
+        with stamps.one_set_up_at_a_time():
+            python_parts.install(lock="app" if "--without-dev" in sys.argv else "dev")
+            jvm_parts.install()
+            browser_parts.install()
+            kernel_parts.install()
     except (steps.StepFailed, python_parts.NoVenv, browser_parts.NoNode, NoJava) as problem:
         sys.exit(f"make setup: {problem}")
 

@@ -1,9 +1,15 @@
 """What was installed where: a file beside it that holds the hash of what it was installed from."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
+from feature_repo.settings import PROJECT_ROOT
+
 NAME = ".installed-from"
+LOCK = PROJECT_ROOT / ".parts" / ".lock"
 
 
 def of(*sources: Path) -> str:
@@ -19,3 +25,16 @@ def read(folder: Path) -> str:
 
 def write(folder: Path, stamp: str) -> None:
     (folder / NAME).write_text(stamp)
+
+
+@contextmanager
+def one_set_up_at_a_time(path: Path = LOCK) -> Iterator[None]:
+    """Wait, and say so, while another set-up of this checkout runs: what it installs need not be installed again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            print("Another make sets this checkout up; waiting for it ...", flush=True)
+            flock(lock, LOCK_EX)
+        yield

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from feature_repo.settings import PROJECT_ROOT, Settings
-from stack import reporting, stamps
+from stack import kernel_parts, reporting, stamps
 from stack.run import runnable
 
 TARGETS = {
@@ -40,6 +40,47 @@ def test_a_second_setup_installs_nothing():
     done = make("setup")
 
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_set_up_waits_for_the_one_that_runs_already(tmp_path):
+    lock = tmp_path / "parts" / ".lock"
+    second = (
+        "from pathlib import Path; from stack import stamps\n"
+        f"with stamps.one_set_up_at_a_time(Path({str(lock)!r})): print('my turn')"
+    )
+
+    with stamps.one_set_up_at_a_time(lock):
+        waiting = subprocess.Popen([sys.executable, "-c", second], stdout=subprocess.PIPE, text=True)
+        assert waiting.stdout.readline() == "Another make sets this checkout up; waiting for it ...\n"
+    said, _ = waiting.communicate(timeout=30)
+
+    assert (said, waiting.returncode) == ("my turn\n", 0)
+
+
+def test_the_engines_loops_are_compiled_once_for_what_is_installed(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(kernel_parts, "DONE", tmp_path)
+    monkeypatch.setattr(kernel_parts, "LOGS", tmp_path)
+    monkeypatch.setattr(kernel_parts, "PROGRAM", tmp_path / "compiled.py")
+    (tmp_path / "compiled.py").write_text('if __name__ == "__main__":\n    main()\n')
+    monkeypatch.setattr(kernel_parts, "VENV_PYTHON", "/bin/echo")
+
+    kernel_parts.install()
+    first = capfd.readouterr().out
+    kernel_parts.install()
+
+    assert first.startswith("Compiling the engine's loops")
+    assert (tmp_path / "kernels.log").read_text() == "-m plumbline.compiled\n"
+    assert capfd.readouterr().out == ""
+
+
+def test_an_image_whose_sources_come_later_compiles_nothing(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(kernel_parts, "DONE", tmp_path)
+    monkeypatch.setattr(kernel_parts, "PROGRAM", tmp_path / "compiled.py")
+
+    kernel_parts.install()
+
+    assert capfd.readouterr().out == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_target_without_a_program_says_so_and_fails():
