@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from feast import Entity
 from feast.feature_view import FeatureView
@@ -114,9 +115,15 @@ class WindowedComputeEngine(ComputeEngine):
 
 def _up_to(events: pa.Table, positions: dict[int, int]) -> pa.Table:
     """The events at or before the positions; the log may have grown since those were read."""
-    partitions, offsets = events["source_partition"].to_pylist(), events["source_offset"].to_pylist()
-    kept = [p is None or o <= positions.get(p, -1) for p, o in zip(partitions, offsets, strict=True)]
-    return events if all(kept) else events.filter(pa.array(kept))
+    partitions, offsets = (
+        events[name].fill_null(-1).to_numpy().astype(np.int64) for name in ("source_partition", "source_offset")
+    )
+    numbers = np.array(sorted(positions), dtype=np.int64)
+    ends = np.array([positions[number] for number in sorted(positions)] + [-1], dtype=np.int64)
+    place = np.searchsorted(numbers, partitions)
+    known = np.append(numbers, -1)[place] == partitions
+    kept = (partitions < 0) | (known & (offsets <= ends[place]))
+    return events if kept.all() else events.filter(pa.array(kept))
 
 
 def _utc(at: datetime) -> datetime:

@@ -1,27 +1,25 @@
 """States computed from the log, installed in the online store where they are ahead of, or differ from, what is there."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from plumbline.deliveries import Claim, Claims
 from plumbline.durations import DAY
+from plumbline.grouped_log import GroupedLog, group_by_entity
 from plumbline.keyspace import HISTORY, PUSH, REACH, Keyspace
 from plumbline.layout import HEAD_US, Layout
 from plumbline.pushing import without_logged
-from plumbline.rows import Rows, rows_from_table
 from plumbline.state import fold
 from plumbline.state_words import FENCE, GENERATION, NEVER, STAMP_BYTES, StateUnreadable, check, header_word
-from plumbline.store_client import Commit, PositionMove, StateWrite, StoreClient
-from plumbline.value_codec import entity_bytes, join_key_columns
+from plumbline.store_client import INSTALL, Commit, PositionMove, StateWrite, StoreClient
 
-_T = TypeVar("_T")
-
-CHUNK = 500
+CHUNK = 4_000
+"""Entities whose states are computed and written together."""
 ATTEMPTS = 20
 CLAIMS_KEPT_US = 7 * DAY
 """Claims that ended longer ago than this before a partition's newest arrival are not installed."""
@@ -49,15 +47,6 @@ def log_cut(events: pa.Table, positions: Mapping[int, int], generation: int, now
     return LogCut(positions, generation, newest_us - HEAD_US if len(at) else NEVER)
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """A log's rows for one view, with their partitions (-1 for history) and offsets."""
-
-    rows: Rows
-    partitions: np.ndarray
-    offsets: np.ndarray
-
-
 class Installer:
     """Brings one view's states in the store up to a cut of its log; safe beside a running fold and other installers."""
 
@@ -67,95 +56,81 @@ class Installer:
     def install(self, events: pa.Table, cut: LogCut, progress: Callable[[int], object] | None = None) -> int:
         """Install the states of every entity in the events, then move the positions; the number of entities.
 
-        progress is told how many more rows are done.
-
         Positions move last: until then a fold that reads the same partition replays, and states with a newer fence skip.
+        progress is told how many more rows are done. While one chunk of entities is written the next is computed.
         """
         before = self._positions()
-        entities = done = 0
-        for chunk in _chunks(self._grouped(events), CHUNK):
-            self._install_chunk(chunk, cut)
-            entities += len(chunk)
-            rows = sum(len(indices) for _, indices, _ in chunk)
-            done += rows
-            if progress:
-                progress(rows)
+        log = group_by_entity(events, self._layout)
+        done = 0
+        with ThreadPoolExecutor(1) as writing:
+            written: Future[None] = writing.submit(lambda: None)
+            for chunk in log.chunks(CHUNK):
+                states = self._computed(log, chunk, cut)
+                written.result()
+                written = writing.submit(self._write_chunk, log, chunk, states, cut)
+                done += log.rows_of(chunk)
+                if progress:
+                    progress(log.rows_of(chunk))
+            written.result()
         if progress:
             progress(events.num_rows - done)  # rows with a null key
         if any(int(known.get(HISTORY.encode(), cut.generation)) != cut.generation for known in before):
             self._remove_replaced_history(cut.generation)
         self._move_positions(cut)
-        return entities
+        return len(log.entities)
 
-    def _grouped(self, events: pa.Table) -> Iterator[tuple[bytes, np.ndarray, "_Columns"]]:
-        """Each entity with the indices of its rows, ordered by slot and offset."""
-        join_keys = self._layout.spec.join_keys
-        keys = entity_bytes(join_keys, join_key_columns(events, join_keys))
-        codes: dict[bytes, int] = {}
-        code = np.array([-1 if key is None else codes.setdefault(key, len(codes)) for key in keys], dtype=np.int64)
-        partitions, offsets = (
-            np.asarray(events[name].fill_null(-1).to_numpy(), dtype=np.int64) for name in ("source_partition", "source_offset")
-        )
-        columns = _Columns(rows_from_table(events, self._layout, keep_ids=True), partitions, offsets)
-        order = np.lexsort((offsets, partitions, code))
-        bounds = np.searchsorted(code[order], np.arange(len(codes) + 1))
-        for key, start, end in zip(codes, bounds[:-1], bounds[1:], strict=True):
-            yield key, order[start:end], columns
-
-    def _install_chunk(self, chunk: Sequence[tuple[bytes, np.ndarray, "_Columns"]], cut: LogCut) -> None:
-        computed = self._computed(chunk, cut)
-        pending = [(entity, indices, columns) for entity, indices, columns in chunk]
-        for _ in range(ATTEMPTS):
-            keys = [self._keyspace.state(self._layout.spec, entity) for entity, _, _ in pending]
-            stored = self._client.pipeline(("HGETALL", key) for key in keys)
-            commits: list[tuple[list[PositionMove], list[StateWrite]]] = [
-                ([], self._writes(key, computed[entity], _slots(data), cut, columns.rows, indices))
-                for (entity, indices, columns), key, data in zip(pending, keys, stored, strict=True)
-            ]
-            outcomes = self._client.commit(commits)
-            pending = [item for item, outcome in zip(pending, outcomes, strict=True) if outcome != "ok"]
-            if not pending:
-                return
-        raise RuntimeError(f"States of view '{self._layout.spec.name}' kept changing under materialize; run it again.")
-
-    def _computed(self, chunk: Sequence[tuple[bytes, np.ndarray, "_Columns"]], cut: LogCut) -> dict[bytes, dict[str, bytes]]:
-        """The bytes of each entity's slots, from the log alone."""
-        states: dict[bytes, dict[str, bytes]] = {entity: {} for entity, _, _ in chunk}
-        history: list[tuple[bytes, int, np.ndarray]] = []
-        streamed: list[tuple[bytes, int, np.ndarray]] = []
-        for entity, indices, columns in chunk:
-            slots = columns.partitions[indices]
-            for partition in np.unique(slots).tolist():
-                one = (entity, partition, indices[slots == partition])
-                (history if partition < 0 else streamed).append(one)
-        rows, offsets = chunk[0][2].rows, chunk[0][2].offsets
-        for slots_of, fences, options in (
-            (history, [cut.generation] * len(history), {"generation": cut.generation, "reach_us": cut.reach_us}),
-            (streamed, [int(offsets[indices[-1]]) for _, _, indices in streamed], {}),
+    def _computed(self, log: GroupedLog, chunk: range, cut: LogCut) -> list[dict[str, bytes]]:
+        """For each entity of the chunk, slot -> bytes of its state, from the log alone."""
+        states: list[dict[str, bytes]] = [{} for _ in chunk]
+        for slots, options in (
+            (log.history_slots(chunk), {"generation": cut.generation, "reach_us": cut.reach_us}),
+            (log.streamed_slots(chunk), {}),
         ):
-            if not slots_of:
+            if not len(slots.entities):
                 continue
-            groups = np.cumsum([0, *(len(indices) for _, _, indices in slots_of)])
-            taken = rows.take(np.concatenate([indices for _, _, indices in slots_of]))
-            folded = fold(self._layout, [None] * len(slots_of), taken, groups, fences, **options)
-            for (entity, partition, _), data in zip(slots_of, folded, strict=True):
-                states[entity][HISTORY if partition < 0 else str(partition)] = data
+            fences = slots.last_offsets if not options else np.full(len(slots.entities), cut.generation)
+            unknown = [None] * len(slots.entities)
+            folded = fold(self._layout, unknown, log.rows.take(slots.rows), slots.bounds, fences.tolist(), **options)
+            for entity, partition, data in zip(slots.entities.tolist(), slots.partitions.tolist(), folded, strict=True):
+                states[entity - chunk.start][HISTORY if partition < 0 else str(partition)] = data
         return states
 
+    def _write_chunk(self, log: GroupedLog, chunk: range, states: list[dict[str, bytes]], cut: LogCut) -> None:
+        """Entities that the store does not know, or knows just so, take one script a shard; the others are compared here."""
+        keys = [self._keyspace.state(self._layout.spec, log.entities[entity]) for entity in chunk]
+        by_shard: dict[int, list[int]] = defaultdict(list)
+        for i, entity in enumerate(chunk):
+            by_shard[self._keyspace.shard(log.entities[entity])].append(i)
+        calls = [
+            ([keys[i] for i in of_shard], _slots_as_arguments(states[i] for i in of_shard)) for of_shard in by_shard.values()
+        ]
+        answers = self._client.scripts(INSTALL, calls)
+        differing = [of_shard[place - 1] for of_shard, left in zip(by_shard.values(), answers, strict=True) for place in left]
+        self._compare_and_write(log, chunk, keys, states, differing, cut)
+
+    def _compare_and_write(
+        self, log: GroupedLog, chunk: range, keys: list[bytes], states: list[dict[str, bytes]], pending: list[int], cut: LogCut
+    ) -> None:
+        for _ in range(ATTEMPTS):
+            if not pending:
+                return
+            stored = self._client.pipeline(("HGETALL", keys[i]) for i in pending)
+            commits: list[Commit] = [
+                ([], self._writes(keys[i], states[i], _slots(data), cut, log, chunk[i]))
+                for i, data in zip(pending, stored, strict=True)
+            ]
+            outcomes = self._client.commit(commits)
+            pending = [i for i, outcome in zip(pending, outcomes, strict=True) if outcome != "ok"]
+        raise RuntimeError(f"States of view '{self._layout.spec.name}' kept changing under materialize; run it again.")
+
     def _writes(
-        self,
-        key: bytes,
-        computed: Mapping[str, bytes],
-        stored: Mapping[str, bytes],
-        cut: LogCut,
-        rows: Rows,
-        indices: np.ndarray,
+        self, key: bytes, computed: Mapping[str, bytes], stored: Mapping[str, bytes], cut: LogCut, log: GroupedLog, entity: int
     ) -> list[StateWrite]:
         writes = []
         for slot in {**computed, **stored}:
             data = stored.get(slot)
             is_push = slot == PUSH
-            new = without_logged(self._layout, stored[slot], rows.take(indices)) if is_push else computed.get(slot, b"")
+            new = without_logged(self._layout, stored[slot], log.rows_of_entity(entity)) if is_push else computed.get(slot, b"")
             if new is not None and new != data and not self._is_ahead(slot, data, cut):
                 writes.append(StateWrite(key, slot, b"" if data is None else data[:STAMP_BYTES], new))
         return writes
@@ -244,12 +219,11 @@ def _literal(pattern: str) -> str:
     return "".join(f"\\{c}" if c in "*?[]\\" else c for c in pattern)
 
 
-def _chunks(items: Iterator[_T], size: int) -> Iterator[list[_T]]:
-    chunk: list[_T] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _slots_as_arguments(states: Iterable[Mapping[str, bytes]]) -> list[object]:
+    """What INSTALL takes for each key: the number of slots, then slot and state of each."""
+    arguments: list[object] = []
+    for slots in states:
+        arguments.append(len(slots))
+        for slot, data in slots.items():
+            arguments += (slot, data)
+    return arguments

@@ -66,6 +66,26 @@ return 'ok'
 """
 
 
+INSTALL = """
+local differing = {}
+local arg = 1
+for i = 1, #KEYS do
+  local n = tonumber(ARGV[arg])
+  local known = redis.call('HLEN', KEYS[i])
+  if known == 0 then
+    redis.call('HSET', KEYS[i], unpack(ARGV, arg + 1, arg + 2 * n))
+  else
+    local same = known == n
+    for slot = arg + 1, arg + 2 * n, 2 do same = same and redis.call('HGET', KEYS[i], ARGV[slot]) == ARGV[slot + 1] end
+    if not same then differing[#differing + 1] = i end
+  end
+  arg = arg + 1 + 2 * n
+end
+return differing
+"""
+"""Each key takes its slots where it has none yet; which keys (from 1) hold something else, left as they are."""
+
+
 class StoreUnavailable(ConnectionError):
     """The online store did not answer; nothing is known to have been written."""
 

@@ -52,12 +52,41 @@ def entity_bytes(join_keys: Sequence[str], columns: Sequence[Sequence[object]]) 
     return [None if None in parts else b"".join(parts) for parts in zip(*encoded, strict=True)]
 
 
+def distinct_entities(table: pa.Table, join_keys: Sequence[str]) -> tuple[np.ndarray, list[bytes]]:
+    """Number the entities of n rows: (n,) number of each row's entity, -1 where a key is null; and the entities' bytes."""
+    parts = [_distinct_keys(table[name].combine_chunks()) for name in sorted(join_keys)]
+    pairs = parts[0][0]
+    for codes, values in parts[1:]:
+        pairs = np.where((pairs < 0) | (codes < 0), -1, pairs * len(values) + codes)
+        pairs = _dense(pa.array(pairs, mask=pairs < 0))[0]
+    if len(parts) == 1:
+        return parts[0]
+    first_row = np.full(int(pairs.max(initial=-1)) + 1, 0, dtype=np.int64)
+    first_row[pairs[::-1]] = np.arange(len(pairs))[::-1]
+    columns = [[values[code] for code in codes[first_row].tolist()] for codes, values in parts]
+    return pairs, [b"".join(of_entity) for of_entity in zip(*columns, strict=True)]
+
+
+def _distinct_keys(column: pa.Array) -> tuple[np.ndarray, list[bytes]]:
+    codes, dictionary = _dense(column)
+    encoded = [_key_bytes(value) for value in _plain_keys(dictionary)]
+    numbers: dict[bytes, int] = {}
+    # values that differ only below a microsecond, or as integer and float, are one key
+    number = [-1 if key is None else numbers.setdefault(key, len(numbers)) for key in encoded]
+    return np.array([*number, -1], dtype=np.int64)[codes], list(numbers)
+
+
+def _dense(column: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64), encoded.dictionary
+
+
 def join_key_columns(table: pa.Table, join_keys: Iterable[str]) -> list[list[object]]:
     """The key columns of a table as Python values, integers of any width alike, timestamps as microseconds."""
     return [_plain_keys(table[name]) for name in join_keys]
 
 
-def _plain_keys(column: pa.ChunkedArray) -> list[object]:
+def _plain_keys(column: pa.Array | pa.ChunkedArray) -> list[object]:
     data_type = column.type
     if pa.types.is_timestamp(data_type):
         return column.cast(pa.timestamp("us", data_type.tz)).cast(pa.int64()).to_pylist()
