@@ -61,8 +61,9 @@ def distinct_entities(table: pa.Table, join_keys: Sequence[str]) -> tuple[np.nda
         pairs = _dense(pa.array(pairs, mask=pairs < 0))[0]
     if len(parts) == 1:
         return parts[0]
-    first_row = np.full(int(pairs.max(initial=-1)) + 1, 0, dtype=np.int64)
-    first_row[pairs[::-1]] = np.arange(len(pairs))[::-1]
+    known = np.flatnonzero(pairs >= 0)[::-1]
+    first_row = np.zeros(int(pairs.max(initial=-1)) + 1, dtype=np.int64)
+    first_row[pairs[known]] = known
     columns = [[values[code] for code in codes[first_row].tolist()] for codes, values in parts]
     return pairs, [b"".join(of_entity) for of_entity in zip(*columns, strict=True)]
 
