@@ -8,6 +8,9 @@ from numba import njit
 kernel = njit(cache=True, nogil=True)
 """Decorator of a compiled function. It releases the GIL, so threads may run it side by side."""
 
+inlined = njit(cache=True, nogil=True, forceinline=True)
+"""Decorator of a small compiled function that is called in inner loops: it becomes part of its callers."""
+
 _SOURCES = Path(__file__).parent
 _STAMP = "kernels.sha256"
 

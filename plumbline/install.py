@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from plumbline.deliveries import Claim, Claims
 from plumbline.durations import DAY
+from plumbline.fold_times import HEAD_US
 from plumbline.grouped_log import GroupedLog, group_by_entity
 from plumbline.keyspace import HISTORY, PUSH, REACH, Keyspace
-from plumbline.layout import HEAD_US, Layout
+from plumbline.layout import Layout
 from plumbline.pushing import without_logged
 from plumbline.state import fold
 from plumbline.state_words import FENCE, GENERATION, NEVER, STAMP_BYTES, StateUnreadable, check, header_word

@@ -1,29 +1,37 @@
 """What the online state of a view has to keep, derived once from its windows, as the arrays that the kernels read."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
-from plumbline.aggregates import ENTRIES, entry_code, numeric_functions
-from plumbline.durations import MICROSECOND, MINUTE
+from plumbline.aggregates import ENTRIES, entry_code
+from plumbline.durations import MICROSECOND
+from plumbline.plan import (
+    AGGREGATE,
+    BYTES,
+    COLUMN,
+    DISTINCT,
+    FIRST,
+    FLOAT,
+    INTEGER,
+    LAST,
+    NUMERIC,
+    PRESENCE,
+    TAIL,
+    WINDOW,
+    Plan,
+)
 from plumbline.spec import DeclarationError, ViewSpec, WindowSpec, column_kind
+from plumbline.state_words import RECORD_WORDS
 
-HEAD_US = 10 * MINUTE
-"""How far before its newest arrival a state can still be read exactly; design section 7 asks for at least 5 minutes."""
-
-PRESENCE, INTEGER, FLOAT, BYTES = 0, 1, 2, 3
-"""How a column stands in a raw row: only whether it is null, as a number, or as bytes."""
+_KEPT = {"first": FIRST, "last": LAST, "count_distinct": DISTINCT}
+"""How the functions that are no aggregates of numbers are evaluated."""
 
 MAX_COLUMNS = 62
 """Aggregated columns a view may have: a raw row keeps one bit each in one word."""
-
-NUMERIC, DISTINCT, FIRST, LAST = 0, 1, 2, 3
-"""How a window is evaluated."""
-
-RECORD_WORDS = 5
-"""A kept record of first or last: there or not, event time, created time, reference to the id, value."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +53,19 @@ class Column:
         return "float" if self.storage == FLOAT else "integer"
 
 
-class Layout:
-    """Columns, tiles and boundaries of a view's states. All instants are microseconds since the epoch, UTC.
+@dataclass(frozen=True)
+class Answer:
+    """How the word of a window's value is read: as a reference to bytes of an Arrow type, as a float, or as an integer."""
 
-    columns    int64 (C, 3): storage, value word, key word
-    tiled      int64 (A, 3): aggregate code, column, first word in a tile's intermediates
-    firsts, lasts, distinct   int64 (n,): columns kept for first (in tiles), last and count_distinct
-    tails      int64 (W, 2): window and slide of the windows whose tails cut tiles
-    windows    int64 (n, 7): evaluation, aggregate code, column, window, slide, first word in tiles or index of what is kept,
-               column storage
+    text_type: pa.DataType | None
+    is_float: bool
+
+
+class Layout:
+    """What the states of a view keep: its columns, and their plan for the kernels.
+
+    column_list  the raw columns, in order of first use; a raw row has one bit each
+    plan         the same in numbers, with windows, tiles and what is kept
     """
 
     def __init__(self, spec: ViewSpec) -> None:
@@ -63,61 +75,83 @@ class Layout:
             raise DeclarationError(
                 f"View '{spec.name}' aggregates {len(self.column_list)} columns; at most {MAX_COLUMNS} are allowed."
             )
-        index = {column.name: i for i, column in enumerate(self.column_list)}
-        tiled = [window for window in spec.windows if window.slide_us > MICROSECOND]
-        self.columns = _matrix([(c.storage, c.value_word, c.key_word) for c in self.column_list], 3)
-        codes = dict.fromkeys(
-            (entry_code(w.function, self.column_list[index[w.column]].kind), index[w.column])
-            for w in tiled if w.function in numeric_functions()
-        )  # fmt: skip
-        starts = np.cumsum([1, *(ENTRIES[code].width for code, _ in codes)]).tolist()
-        self.tiled = _matrix([(code, column, start) for (code, column), start in zip(codes, starts, strict=False)], 3)
-        self.firsts = _used(tiled, "first", index)
-        self.lasts = _used(spec.windows, "last", index)
-        self.distinct = _used(spec.windows, "count_distinct", index)
-        self.first_word = starts[-1]
-        self.tile_words = starts[-1] + RECORD_WORDS * len(self.firsts)
-        self.value_words = sum(word >= 0 for c in self.column_list for word in (c.value_word, c.key_word))
-        self.tails = self._tails()
-        self.windows = _matrix([self._window(window, index) for window in spec.windows], 7)
+        self.plan = _plan(spec, self.column_list)
+
+    @property
+    def value_words(self) -> int:
+        """Words of a row after the fixed ones."""
+        return self.plan.value_words
+
+    @cached_property
+    def answers(self) -> tuple[Answer, ...]:
+        """How the words of each window's value are read, in the order of the view's windows."""
+        return tuple(_answer(self.column_list[window["column"]], window) for window in self.plan.windows)
 
     @cached_property
     def ordered(self) -> bool:
         """Whether raw rows keep created timestamps and ids, because first or last need their order."""
         return any(window.function in ("first", "last") for window in self.spec.windows)
 
-    @cached_property
-    def longest_exact_us(self) -> int:
-        """Longest window whose tail needs raw rows: last and count_distinct are exact without them."""
-        return max((w.window_us for w in self.spec.windows if w.slide_us == MICROSECOND and _needs_tail(w)), default=0)
 
-    def oldest_kept(self, reach_us: int) -> int:
-        """Nothing before this instant can be in any window that ends at or after `reach_us`."""
-        return min((reach_us - w.window_us) // w.slide_us * w.slide_us for w in self.spec.windows)
+def _plan(spec: ViewSpec, columns: Sequence[Column]) -> Plan:
+    index = {column.name: i for i, column in enumerate(columns)}
+    tiled = [window for window in spec.windows if window.slide_us > MICROSECOND]
+    aggregates = _aggregates(tiled, columns, index)
+    firsts = _columns_of("first", tiled, index)
+    lasts = _columns_of("last", spec.windows, index)
+    distinct = _columns_of("count_distinct", spec.windows, index)
+    first_word = 1 + sum(ENTRIES[code].width for code, _, _ in aggregates)
+    places = {
+        **{(NUMERIC, code, column): word for code, column, word in aggregates},
+        **{(FIRST, 0, column): first_word + RECORD_WORDS * i for i, column in enumerate(firsts)},
+        **{(LAST, 0, column): i for i, column in enumerate(lasts)},
+        **{(DISTINCT, 0, column): i for i, column in enumerate(distinct)},
+    }
+    read = [_evaluation(window, columns, index) for window in spec.windows]
+    with_tails = [w for w in tiled if _needs_tail(w)]
+    return Plan(
+        columns=np.array([(c.storage, c.value_word, c.key_word) for c in columns], COLUMN),
+        windows=np.array(
+            [(*how, w.window_us, w.slide_us, places.get(how, -1)) for how, w in zip(read, spec.windows, strict=True)], WINDOW
+        ),
+        aggregates=np.array(aggregates, AGGREGATE),
+        firsts=np.array(firsts, np.int64),
+        lasts=np.array(lasts, np.int64),
+        distinct=np.array(distinct, np.int64),
+        texts=np.array([c.value_word for c in columns if c.storage == BYTES and c.value_word >= 0], np.int64),
+        tails=np.array(sorted({(w.window_us, w.slide_us) for w in with_tails}), TAIL),
+        all_tails=np.array(sorted({(w.window_us, w.slide_us) for w in spec.windows}), TAIL),
+        longest_exact_us=max((w.window_us for w in spec.windows if w.slide_us == MICROSECOND and _needs_tail(w)), default=0),
+        value_words=sum(word >= 0 for c in columns for word in (c.value_word, c.key_word)),
+        tile_words=first_word + RECORD_WORDS * len(firsts),
+        first_word=first_word,
+    )
 
-    @cached_property
-    def all_tails(self) -> np.ndarray:
-        """int64 (n, 2): window and slide of every window, for pruning what is kept."""
-        return _matrix(sorted({(w.window_us, w.slide_us) for w in self.spec.windows}), 2)
 
-    def _tails(self) -> np.ndarray:
-        windows = {(w.window_us, w.slide_us) for w in self.spec.windows if w.slide_us > MICROSECOND and _needs_tail(w)}
-        return _matrix(sorted(windows), 2)
+def _aggregates(tiled: Sequence[WindowSpec], columns: Sequence[Column], index: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    """Code, column and first word in a tile of each aggregate that tiles keep; word 0 of a tile is its start."""
+    how = (_evaluation(window, columns, index) for window in tiled)
+    kept = dict.fromkeys((code, column) for evaluation, code, column in how if evaluation == NUMERIC)
+    starts = np.cumsum([1, *(ENTRIES[code].width for code, _ in kept)]).tolist()
+    return [(code, column, start) for (code, column), start in zip(kept, starts, strict=False)]
 
-    def _window(self, window: WindowSpec, index: dict[str, int]) -> tuple[int, ...]:
-        column = index[window.column]
-        declared = self.column_list[column]
-        fixed = (window.window_us, window.slide_us)
-        if window.function == "count_distinct":
-            return (DISTINCT, 0, column, *fixed, self.distinct.tolist().index(column), declared.storage)
-        if window.function == "last":
-            return (LAST, 0, column, *fixed, self.lasts.tolist().index(column), declared.storage)
-        if window.function == "first":
-            place = self.first_word + RECORD_WORDS * self.firsts.tolist().index(column) if column in self.firsts else -1
-            return (FIRST, 0, column, *fixed, place, declared.storage)
-        code = entry_code(window.function, declared.kind)
-        words = [start for c, at, start in self.tiled.tolist() if (c, at) == (code, column)]
-        return (NUMERIC, code, column, *fixed, words[0] if words else -1, declared.storage)
+
+def _evaluation(window: WindowSpec, columns: Sequence[Column], index: Mapping[str, int]) -> tuple[int, int, int]:
+    """How a window is evaluated, the code of its aggregate (0 where it has none) and its column."""
+    column = index[window.column]
+    if window.function in _KEPT:
+        return _KEPT[window.function], 0, column
+    return NUMERIC, entry_code(window.function, columns[column].kind), column
+
+
+def _answer(column: Column, window: np.void) -> Answer:
+    if window["evaluation"] in (FIRST, LAST):
+        return Answer(column.data_type if column.storage == BYTES else None, column.storage == FLOAT)
+    return Answer(None, bool(window["evaluation"] == NUMERIC and ENTRIES[window["code"]].is_float))
+
+
+def _columns_of(function: str, windows: Iterable[WindowSpec], index: Mapping[str, int]) -> list[int]:
+    return list(dict.fromkeys(index[window.column] for window in windows if window.function == function))
 
 
 def _columns(spec: ViewSpec) -> tuple[Column, ...]:
@@ -140,12 +174,3 @@ def _columns(spec: ViewSpec) -> tuple[Column, ...]:
 
 def _needs_tail(window: WindowSpec) -> bool:
     return window.function not in ("last", "count_distinct")
-
-
-def _used(windows: tuple[WindowSpec, ...] | list[WindowSpec], function: str, index: dict[str, int]) -> np.ndarray:
-    used = dict.fromkeys(index[window.column] for window in windows if window.function == function)
-    return np.array(list(used), dtype=np.int64)
-
-
-def _matrix(rows: list[tuple[int, ...]], width: int) -> np.ndarray:
-    return np.array(rows, dtype=np.int64).reshape(len(rows), width)

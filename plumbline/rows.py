@@ -7,12 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plumbline.layout import BYTES, FLOAT, PRESENCE, Column, Layout
-from plumbline.state_words import MAX_TEXT_BYTES, REFERENCE_BITS
+from plumbline.layout import Column, Layout
+from plumbline.plan import BYTES, FLOAT, PRESENCE
+from plumbline.state_words import CREATED, EVENT, FIXED_WORDS, ID, MAX_TEXT_BYTES, REFERENCE_BITS, VALID
 from plumbline.value_codec import binary_values
-
-FIXED_WORDS = 4
-EVENT, VALID, CREATED, ID = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)

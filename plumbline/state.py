@@ -1,28 +1,31 @@
 """Online states as bytes: new events in, new bytes out; and the values of all windows at an instant."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from plumbline.aggregates import ENTRIES
 from plumbline.aggregates.entry import OVERFLOW, VALUE
-from plumbline.fold_kernel import capacity, fold_states
-from plumbline.layout import BYTES, FIRST, FLOAT, LAST, NUMERIC, RECORD_WORDS, Layout
+from plumbline.fold_kernel import Rules, fold_states
+from plumbline.fold_rows import Arrived
+from plumbline.layout import Layout
+from plumbline.plan import BYTES
 from plumbline.read_kernel import read_states
-from plumbline.rows import EVENT, FIXED_WORDS, VALID, Rows
+from plumbline.rows import Rows
+from plumbline.state_parts import States, kept_words
 from plumbline.state_words import (
-    HEADER_WORDS,
+    EVENT,
+    FIXED_WORDS,
     HEAP_BYTES,
+    MAX_TEXT_BYTES,
     NEVER,
     RAW_ROWS,
     REFERENCE_BITS,
+    VALID,
     check,
-    header_word,
     seal,
 )
 from plumbline.value_codec import from_bytes
-
-_LENGTH = (1 << REFERENCE_BITS) - 1
 
 
 class IntegerOverflow(ArithmeticError):
@@ -45,30 +48,22 @@ def fold(
     stored    bytes of each state, None where there is none; raises StateUnreadable for a damaged one
     rows      rows[groups[i]:groups[i + 1]] belong to state i, in the order they came in; groups is int64 (states + 1,)
     fences    offset of each state's last row (or generation, or revision)
-    reach_us  earliest instant to stay answerable; left out: layout.HEAD_US before the newest arrival
+    reach_us  earliest instant to stay answerable; left out: fold_times.HEAD_US before the newest arrival
     keep_us   pushed rows: keep all rows raw, with their ids, for this long and the longest window
     """
-    old, old_start = _joined(stored, layout.spec.name)
-    in_time = rows.take(np.lexsort((rows.at, np.repeat(np.arange(len(groups) - 1), np.diff(groups)))))
-    with_order = int(layout.ordered or keep_us >= 0)
-    row_words = (4 if with_order else 2) + layout.value_words
     groups = np.asarray(groups, dtype=np.int64)
-    records = len(layout.firsts) + len(layout.lasts)
-    total, heap = capacity(
-        layout.columns, in_time.words, old_start, groups, row_words, layout.tile_words, len(layout.distinct), records
-    )
-    out, out_start = np.empty(total, dtype=np.int64), np.empty(len(groups), dtype=np.int64)
-    fold_states(
-        layout.columns, layout.tiled, layout.firsts, layout.lasts, layout.distinct, layout.tails, layout.all_tails,
-        layout.longest_exact_us, layout.value_words, layout.tile_words, layout.first_word,
-        old, old.view(np.float64), old.view(np.uint8), old_start, in_time.words, in_time.words.view(np.float64), in_time.heap,
+    in_time = rows.take(np.lexsort((rows.at, np.repeat(np.arange(len(groups) - 1), np.diff(groups)))))
+    rules = Rules(generation, reach_us, keep_us, with_order=int(layout.ordered or keep_us >= 0))
+    words, starts = fold_states(
+        layout.plan,
+        _joined(stored, layout.spec.name),
+        Arrived(in_time.words, in_time.heap),
         groups,
-        np.array(fences, dtype=np.int64), np.full(len(fences), generation, dtype=np.int64), np.full(len(fences), reach_us,
-        dtype=np.int64),
-        with_order, keep_us, out, out.view(np.float64), out.view(np.uint8), out_start, np.empty(heap + 8, dtype=np.uint8),
-    )  # fmt: skip
-    data = out[: out_start[-1]].tobytes()
-    return [seal(data[8 * start : 8 * end]) for start, end in zip(out_start[:-1].tolist(), out_start[1:].tolist(), strict=True)]
+        np.array(fences, dtype=np.int64),
+        rules,
+    )
+    data, bounds = words.tobytes(), (8 * starts).tolist()
+    return [seal(data[begin:end]) for begin, end in pairwise(bounds)]
 
 
 def window_values(layout: Layout, entities: Sequence[Sequence[bytes]], at_us: int) -> list[list[object]]:
@@ -78,17 +73,15 @@ def window_values(layout: Layout, entities: Sequence[Sequence[bytes]], at_us: in
     An integer sum that leaves int64 is the IntegerOverflow itself, for the caller to count and to answer with null.
     Raises StateUnreadable for a damaged state.
     """
-    flat = [data for states in entities for data in states]
-    words, slots = _joined(flat, layout.spec.name)
+    states = _joined([data for of_entity in entities for data in of_entity], layout.spec.name)
     bounds = np.cumsum([0, *map(len, entities)], dtype=np.int64)
-    shape = (len(entities), len(layout.windows))
-    out, status, place = np.zeros(shape, np.int64), np.zeros(shape, np.uint8), np.zeros(shape, np.int64)
-    read_states(
-        layout.columns, layout.windows, layout.lasts, layout.distinct, layout.value_words, layout.tile_words,
-        words, words.view(np.float64), words.view(np.uint8), slots, bounds, at_us, out, out.view(np.float64), status, place,
-    )  # fmt: skip
-    columns = [_column(layout, w, out, status, place, flat) for w in range(shape[1])]
-    return [list(values) for values in zip(*columns, strict=True)] if columns else [[] for _ in entities]
+    values, found = read_states(layout.plan, states, bounds, at_us)
+    columns = (
+        [_column(layout, w, values[:, w], found[:, w].tolist(), states.heap) for w in range(values.shape[1])]
+        if entities
+        else []
+    )
+    return [list(of_entity) for of_entity in zip(*columns, strict=True)] if columns else [[] for _ in entities]
 
 
 def row_identities(layout: Layout, rows: Rows) -> list[object]:
@@ -105,56 +98,42 @@ def row_identities(layout: Layout, rows: Rows) -> list[object]:
 
 def raw_rows_at(layout: Layout, words: np.ndarray, data: bytes) -> Rows:
     """The raw rows of a checked state that keeps ids, as a view of its words."""
-    width = FIXED_WORDS + layout.value_words
-    start = HEADER_WORDS + RECORD_WORDS * len(layout.lasts) + len(layout.distinct)
+    width, start = FIXED_WORDS + layout.value_words, int(kept_words(layout.plan))
     rows = words[start : start + int(words[RAW_ROWS]) * width].reshape(-1, width)
     padded = (int(words[HEAP_BYTES]) + 7) // 8 * 8
     return Rows(rows, np.frombuffer(data, dtype=np.uint8)[len(data) - padded :])
 
 
-def _column(
-    layout: Layout, w: int, out: np.ndarray, status: np.ndarray, place: np.ndarray, flat: Sequence[bytes]
-) -> list[object]:
-    window = layout.spec.windows[w]
-    evaluation, column = int(layout.windows[w, 0]), layout.column_list[int(layout.windows[w, 2])]
-    if evaluation in (FIRST, LAST) and column.storage == BYTES:
-        values: list[object] = [
-            from_bytes(_heap_text(flat[slot], reference), column.data_type) if found else None
-            for reference, slot, found in zip(out[:, w].tolist(), place[:, w].tolist(), status[:, w].tolist(), strict=True)
-        ]
+def _column(layout: Layout, w: int, words: np.ndarray, found: Sequence[int], heap: np.ndarray) -> list[object]:
+    """The values of one window, one an entity, as Python has them."""
+    answer = layout.answers[w]
+    if answer.text_type is not None:
+        texts = [_text(heap, reference) if there else None for reference, there in zip(words.tolist(), found, strict=True)]
+        return [None if text is None else from_bytes(text, answer.text_type) for text in texts]
+    values = words.copy().view(np.float64).tolist() if answer.is_float else words.tolist()
+    if min(found) == max(found) == VALUE:
         return values
-    is_float = column.storage == FLOAT if evaluation in (FIRST, LAST) else _result_is_float(layout, w)
-    raw = out[:, w].copy().view(np.float64).tolist() if is_float else out[:, w].tolist()
-    return [
-        value if found == VALUE else (_overflow(layout, window.name) if found == OVERFLOW else None)
-        for value, found in zip(raw, status[:, w].tolist(), strict=True)
-    ]
+    return [_value(layout, w, value, what) for value, what in zip(values, found, strict=True)]
 
 
-def _result_is_float(layout: Layout, w: int) -> bool:
-    evaluation, code, column = (int(layout.windows[w, i]) for i in (0, 1, 2))
-    if evaluation != NUMERIC:
-        return False
-    result = ENTRIES[code].result
-    return result == "float" or (result == "column" and layout.column_list[column].storage == FLOAT)
+def _value(layout: Layout, w: int, value: object, found: int) -> object:
+    if found == OVERFLOW:
+        return IntegerOverflow(f"'{layout.spec.windows[w].name}' of view '{layout.spec.name}' leaves int64")
+    return value if found == VALUE else None
 
 
-def _overflow(layout: Layout, name: str) -> IntegerOverflow:
-    return IntegerOverflow(f"'{name}' of view '{layout.spec.name}' leaves int64")
+def _text(heap: np.ndarray, reference: int) -> bytes:
+    start = reference >> REFERENCE_BITS
+    return heap[start : start + (reference & MAX_TEXT_BYTES)].tobytes()
 
 
-def _heap_text(data: bytes, reference: int) -> bytes:
-    padded = (header_word(data, HEAP_BYTES) + 7) // 8 * 8
-    start = len(data) - padded + (reference >> REFERENCE_BITS)
-    return data[start : start + (reference & _LENGTH)]
-
-
-def _joined(stored: Sequence[bytes | None], view: str) -> tuple[np.ndarray, np.ndarray]:
-    """All states as one array of words, and where each begins (and the last ends)."""
+def _joined(stored: Sequence[bytes | None], view: str) -> States:
+    """All states, checked, one after the other; nothing for one that is None."""
     for data in stored:
         if data is not None:
             check(data, view)
-    start = np.zeros(len(stored) + 1, dtype=np.int64)
-    np.cumsum([0 if data is None else len(data) // 8 for data in stored], out=start[1:])
-    words = np.frombuffer(b"".join(data for data in stored if data is not None) or b"\0" * 8, dtype=np.int64)
-    return words, start
+    starts = np.zeros(len(stored) + 1, dtype=np.int64)
+    np.cumsum([0 if data is None else len(data) // 8 for data in stored], out=starts[1:])
+    joined = bytearray().join(data for data in stored if data is not None) or bytearray(8)  # as bytes they would be read-only
+    words = np.frombuffer(joined, dtype=np.int64)
+    return States(words, words.view(np.float64), words.view(np.uint8), starts)

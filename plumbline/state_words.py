@@ -25,6 +25,11 @@ STAMP_BYTES = 16
 """Version, checksum and fence: what a writer compares before it overwrites."""
 
 FENCE, GENERATION, REACH, NEWEST, WITH_ORDER, RAW_ROWS, TILES, HEAP_BYTES, HEADER_WORDS = 1, 2, 3, 4, 5, 6, 7, 8, 9
+EVENT, VALID, CREATED, ID, FIXED_WORDS = 0, 1, 2, 3, 4
+UNORDERED_WORDS = 2
+"""Fixed words of a raw row that keeps no created time and id."""
+
+RECORD_WORDS = 5
 
 NEVER = -(2**62)
 REFERENCE_BITS = 20

@@ -13,6 +13,7 @@ A new aggregate of numbers is one new file here that ends with ENTRIES; nothing 
 
 from plumbline.aggregates.registry import (
     ENTRIES,
+    WIDEST,
     Entry,
     entry_code,
     finalize,
@@ -21,4 +22,4 @@ from plumbline.aggregates.registry import (
     update,
 )
 
-__all__ = ["ENTRIES", "Entry", "entry_code", "finalize", "merge", "numeric_functions", "update"]
+__all__ = ["ENTRIES", "WIDEST", "Entry", "entry_code", "finalize", "merge", "numeric_functions", "update"]

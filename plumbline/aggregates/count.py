@@ -1,21 +1,21 @@
 """count: how many values are not null. Intermediate: n. Nothing counts 0."""
 
-from plumbline.aggregates.entry import FLOAT, INTEGER, VALUE, Entry
-from plumbline.compiled import kernel
+from plumbline.aggregates.entry import FLOAT, INTEGER, VALUE, Entry, Floats, Words
+from plumbline.compiled import inlined
 
 
-@kernel
-def update(w, f, i, x, y):  # type: ignore[no-untyped-def]
+@inlined
+def update(w: Words, f: Floats, i: int, x: int, y: float) -> None:
     w[i] += 1
 
 
-@kernel
-def merge(w, f, i, from_w, from_f, j):  # type: ignore[no-untyped-def]
+@inlined
+def merge(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
     w[i] += from_w[j]
 
 
-@kernel
-def finalize(w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
+@inlined
+def finalize(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
     out_w[o] = w[i]
     return VALUE
 

@@ -4,6 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 NULL, VALUE, OVERFLOW = 0, 1, 2
 """What finalize says of its result: there is none, it is there, or an integer left int64."""
 
@@ -27,3 +33,8 @@ class Entry:
     update: Callable[..., Any]
     merge: Callable[..., Any]
     finalize: Callable[..., Any]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether finalize writes its result to the floats."""
+        return self.result == FLOAT or (self.result == "column" and self.kind == FLOAT)

@@ -5,25 +5,25 @@ Of integers it is float64(sum) / float64(n) with the mathematical sum, also wher
 
 import math
 
-from plumbline.aggregates.entry import FLOAT, INTEGER, NULL, VALUE, Entry
+from plumbline.aggregates.entry import FLOAT, INTEGER, NULL, VALUE, Entry, Floats, Words
 from plumbline.aggregates.sum import LOW_MASK, add_float, add_integer
-from plumbline.compiled import kernel
+from plumbline.compiled import inlined
 
 
-@kernel
-def update_integer(w, f, i, x, y):  # type: ignore[no-untyped-def]
+@inlined
+def update_integer(w: Words, f: Floats, i: int, x: int, y: float) -> None:
     w[i] += 1
     add_integer(w, i + 1, x >> 32, x & LOW_MASK)
 
 
-@kernel
-def merge_integer(w, f, i, from_w, from_f, j):  # type: ignore[no-untyped-def]
+@inlined
+def merge_integer(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
     w[i] += from_w[j]
     add_integer(w, i + 1, from_w[j + 1], from_w[j + 2])
 
 
-@kernel
-def finalize_integer(w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
+@inlined
+def finalize_integer(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
     if w[i] == 0:
         return NULL
     high, low = w[i + 1], w[i + 2]
@@ -33,21 +33,21 @@ def finalize_integer(w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
     return VALUE
 
 
-@kernel
-def update_float(w, f, i, x, y):  # type: ignore[no-untyped-def]
+@inlined
+def update_float(w: Words, f: Floats, i: int, x: int, y: float) -> None:
     w[i] += 1
     add_float(f, i + 1, y)
 
 
-@kernel
-def merge_float(w, f, i, from_w, from_f, j):  # type: ignore[no-untyped-def]
+@inlined
+def merge_float(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
     w[i] += from_w[j]
     add_float(f, i + 1, from_f[j + 1])
     add_float(f, i + 1, from_f[j + 2])
 
 
-@kernel
-def finalize_float(w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
+@inlined
+def finalize_float(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
     if w[i] == 0:
         return NULL
     out_f[o] = (f[i + 1] + f[i + 2]) / float(w[i])

@@ -1,13 +1,13 @@
 """Finds the aggregate files and joins them into one compiled dispatch, so that a kernel can hold any mixture of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
 import plumbline.aggregates as _package
 from plumbline.aggregates.entry import Entry
-from plumbline.compiled import kernel
+from plumbline.compiled import inlined
 
 
 def _found() -> tuple[Entry, ...]:
@@ -17,72 +17,26 @@ def _found() -> tuple[Entry, ...]:
     return tuple(entry for module in modules for entry in getattr(module, "ENTRIES", ()))
 
 
-def _update_dispatch(functions: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
-    head = functions[0]
-    if len(functions) == 1:
+def _dispatch(part: str, arguments: str) -> Callable[..., Any]:
+    """One compiled function that calls `part` of the entry whose code comes first.
 
-        @kernel
-        def only(code, w, f, i, x, y):  # type: ignore[no-untyped-def]
-            head(w, f, i, x, y)
-
-        return only
-    rest = _update_dispatch(functions[1:])
-
-    @kernel
-    def dispatch(code, w, f, i, x, y):  # type: ignore[no-untyped-def]
-        if code == 0:
-            head(w, f, i, x, y)
-        else:
-            rest(code - 1, w, f, i, x, y)
-
-    return dispatch
-
-
-def _merge_dispatch(functions: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
-    head = functions[0]
-    if len(functions) == 1:
-
-        @kernel
-        def only(code, w, f, i, from_w, from_f, j):  # type: ignore[no-untyped-def]
-            head(w, f, i, from_w, from_f, j)
-
-        return only
-    rest = _merge_dispatch(functions[1:])
-
-    @kernel
-    def dispatch(code, w, f, i, from_w, from_f, j):  # type: ignore[no-untyped-def]
-        if code == 0:
-            head(w, f, i, from_w, from_f, j)
-        else:
-            rest(code - 1, w, f, i, from_w, from_f, j)
-
-    return dispatch
-
-
-def _finalize_dispatch(functions: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
-    head = functions[0]
-    if len(functions) == 1:
-
-        @kernel
-        def only(code, w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
-            return head(w, f, i, out_w, out_f, o)
-
-        return only
-    rest = _finalize_dispatch(functions[1:])
-
-    @kernel
-    def dispatch(code, w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
-        if code == 0:
-            return head(w, f, i, out_w, out_f, o)
-        return rest(code - 1, w, f, i, out_w, out_f, o)
-
-    return dispatch
+    It is written out as one flat choice, because numba has no tables of functions and nested calls cost more than most
+    aggregates do themselves.
+    """
+    calls = [f"case_{code}({arguments})" for code in range(len(ENTRIES))]
+    choices = "".join(f"    if code == {code}:\n        return {call}\n" for code, call in enumerate(calls[:-1]))
+    source = f"def {part}(code, {arguments}):\n{choices}    return {calls[-1]}\n"
+    namespace = {f"case_{code}": getattr(entry, part) for code, entry in enumerate(ENTRIES)}
+    exec(compile(source, __file__, "exec"), namespace)
+    return inlined(namespace[part])
 
 
 ENTRIES = _found()
-update = _update_dispatch([entry.update for entry in ENTRIES])
-merge = _merge_dispatch([entry.merge for entry in ENTRIES])
-finalize = _finalize_dispatch([entry.finalize for entry in ENTRIES])
+update = _dispatch("update", "w, f, i, x, y")
+merge = _dispatch("merge", "w, f, i, from_w, from_f, j")
+finalize = _dispatch("finalize", "w, f, i, out_w, out_f, o")
+WIDEST = max(entry.width for entry in ENTRIES)
+"""Words of the widest intermediate."""
 
 
 def entry_code(function: str, kind: str) -> int:

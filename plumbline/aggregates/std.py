@@ -7,30 +7,30 @@ never E[x^2] - E[x]^2. One value, or none, has no deviation.
 
 import math
 
-from plumbline.aggregates.entry import FLOAT, INTEGER, NULL, VALUE, Entry
-from plumbline.compiled import kernel
+from plumbline.aggregates.entry import FLOAT, INTEGER, NULL, VALUE, Entry, Floats, Words
+from plumbline.compiled import inlined
 
 
-@kernel
-def take_in(w, f, i, y):  # type: ignore[no-untyped-def]
+@inlined
+def take_in(w: Words, f: Floats, i: int, y: float) -> None:
     w[i] += 1
     distance = y - f[i + 1]
     f[i + 1] += distance / w[i]
     f[i + 2] += distance * (y - f[i + 1])
 
 
-@kernel
-def update_integer(w, f, i, x, y):  # type: ignore[no-untyped-def]
+@inlined
+def update_integer(w: Words, f: Floats, i: int, x: int, y: float) -> None:
     take_in(w, f, i, float(x))
 
 
-@kernel
-def update_float(w, f, i, x, y):  # type: ignore[no-untyped-def]
+@inlined
+def update_float(w: Words, f: Floats, i: int, x: int, y: float) -> None:
     take_in(w, f, i, y)
 
 
-@kernel
-def merge(w, f, i, from_w, from_f, j):  # type: ignore[no-untyped-def]
+@inlined
+def merge(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
     if from_w[j] == 0:
         return
     if w[i] == 0:
@@ -43,8 +43,8 @@ def merge(w, f, i, from_w, from_f, j):  # type: ignore[no-untyped-def]
     w[i] += from_w[j]
 
 
-@kernel
-def finalize(w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
+@inlined
+def finalize(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
     if w[i] < 2:
         return NULL
     out_f[o] = math.sqrt(f[i + 2] / (w[i] - 1))

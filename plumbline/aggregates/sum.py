@@ -7,22 +7,22 @@ Summen" (1974), whose error does not grow with the number of events.
 
 import math
 
-from plumbline.aggregates.entry import FLOAT, INTEGER, NULL, OVERFLOW, VALUE, Entry
-from plumbline.compiled import kernel
+from plumbline.aggregates.entry import FLOAT, INTEGER, NULL, OVERFLOW, VALUE, Entry, Floats, Words
+from plumbline.compiled import inlined
 
 LOW_MASK = 0xFFFFFFFF
 
 
-@kernel
-def add_integer(w, i, high, low):  # type: ignore[no-untyped-def]
+@inlined
+def add_integer(w: Words, i: int, high: int, low: int) -> None:
     """Add high * 2^32 + low to the pair at i and carry."""
     total = w[i + 1] + low
     w[i] += high + (total >> 32)
     w[i + 1] = total & LOW_MASK
 
 
-@kernel
-def add_float(f, i, y):  # type: ignore[no-untyped-def]
+@inlined
+def add_float(f: Floats, i: int, y: float) -> None:
     """Add y to the compensated pair at i."""
     total = f[i] + y
     if math.isinf(total):
@@ -34,37 +34,37 @@ def add_float(f, i, y):  # type: ignore[no-untyped-def]
     f[i] = total
 
 
-@kernel
-def update_integer(w, f, i, x, y):  # type: ignore[no-untyped-def]
+@inlined
+def update_integer(w: Words, f: Floats, i: int, x: int, y: float) -> None:
     add_integer(w, i, x >> 32, x & LOW_MASK)
 
 
-@kernel
-def merge_integer(w, f, i, from_w, from_f, j):  # type: ignore[no-untyped-def]
+@inlined
+def merge_integer(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
     add_integer(w, i, from_w[j], from_w[j + 1])
 
 
-@kernel
-def finalize_integer(w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
+@inlined
+def finalize_integer(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
     if w[i] < -(1 << 31) or w[i] >= (1 << 31):
         return OVERFLOW
     out_w[o] = (w[i] << 32) + w[i + 1]
     return VALUE
 
 
-@kernel
-def update_float(w, f, i, x, y):  # type: ignore[no-untyped-def]
+@inlined
+def update_float(w: Words, f: Floats, i: int, x: int, y: float) -> None:
     add_float(f, i, y)
 
 
-@kernel
-def merge_float(w, f, i, from_w, from_f, j):  # type: ignore[no-untyped-def]
+@inlined
+def merge_float(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
     add_float(f, i, from_f[j])
     add_float(f, i, from_f[j + 1])
 
 
-@kernel
-def finalize_float(w, f, i, out_w, out_f, o):  # type: ignore[no-untyped-def]
+@inlined
+def finalize_float(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
     out_f[o] = f[i] + f[i + 1]
     return NULL if math.isnan(out_f[o]) else VALUE
 
