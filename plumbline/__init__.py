@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plumbline.declare import aggregate, windowed_view
-    from plumbline.feature_store import Answer, FeatureStore
+    from plumbline.answer import Answer
+    from plumbline.feature_store import FeatureStore
     from plumbline.fold import Fold, PositionsLost
     from plumbline.instant import AsOfTooOld, as_of
     from plumbline.spec import DeclarationError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from plumbline.store_client import StoreUnavailable
 
 _HOME = {
-    "Answer": "feature_store",
+    "Answer": "answer",
     "AsOfTooOld": "instant",
     "DeclarationError": "spec",
     "FeatureStore": "feature_store",

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,13 +17,16 @@ from feast.feature_service import FeatureService
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from feast.stream_feature_view import StreamFeatureView
+from feast.utils import _get_cached_request_context
 
+from plumbline.answer import Answer
+from plumbline.direct_read import DirectRead, direct_read
 from plumbline.event_table import normalised
 from plumbline.fold import Fold
 from plumbline.instant import as_of, from_microseconds, read_instant_us, to_microseconds
 from plumbline.keyspace import HISTORY, REACH
 from plumbline.layout import Layout
-from plumbline.online_reading import EntityAnswer, Positions
+from plumbline.online_reading import EntityAnswer
 from plumbline.online_store import WindowedOnlineStore, answers_of_this_read
 from plumbline.pushing import not_yet_logged, push_rows
 from plumbline.spec import DeclarationError, LogSource, is_windowed, log_source
@@ -33,35 +35,13 @@ from plumbline.value_proto import plain_value
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One entity row's features, as of one instant, with what they rest on.
-
-    features   full name `<view>__<name>` -> plain Python value, None for null
-    statuses   full name -> PRESENT, NOT_FOUND or OUTSIDE_MAX_AGE
-    found      view -> whether the store holds any state of the entity
-    positions  view -> partition -> last offset applied, "history" -> generation; of a slowly changing view the row's times
-    as_of      the instant (UTC, microseconds)
-    """
-
-    features: dict[str, object]
-    statuses: dict[str, str]
-    found: dict[str, bool]
-    positions: dict[str, Positions]
-    as_of: datetime
-
-    @property
-    def known(self) -> bool:
-        """Whether the store holds any state for any of the views."""
-        return any(self.found.values())
-
-
 class FeatureStore(feast.FeatureStore):
     """feast.FeatureStore for windowed views: push takes raw events, positions say what was applied."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._services: dict[str, tuple[object, FeatureService]] = {}
+        self._direct_reads: dict[object, tuple[object, DirectRead | None]] = {}
 
     def push(
         self,
@@ -133,6 +113,10 @@ class FeatureStore(feast.FeatureStore):
         """
         wanted = self._service(features) if isinstance(features, str) else list(features)
         at_us = read_instant_us() if at is None else to_microseconds(at)
+        direct = self._direct_read(wanted)
+        entities = direct.entities(entity_rows) if direct else None
+        if direct and entities:
+            return direct.answers(self._online_store.reader(self.config), entities, at_us)
         collected: dict[str, list[EntityAnswer]] = {}
         token = answers_of_this_read.set(collected)
         try:
@@ -141,6 +125,18 @@ class FeatureStore(feast.FeatureStore):
         finally:
             answers_of_this_read.reset(token)
         return _answers(response.proto, collected, set(entity_rows[0]), at_us)
+
+    def _direct_read(self, features: FeatureService | list[str]) -> DirectRead | None:
+        """How a request without on-demand views is read; kept as long as Feast keeps what it found in the registry."""
+        context = _get_cached_request_context(self.registry, self.project, features, full_feature_names=True)
+        key = features.name if isinstance(features, FeatureService) else tuple(features)
+        known = self._direct_reads.get(key)
+        if known is None or known[0] is not context:
+            _, on_demand, _, types, _, grouped, _, _, entityless = context
+            plain = not on_demand and not entityless
+            known = context, (direct_read(self._online_store, self.config, grouped, types) if plain else None)
+            self._direct_reads[key] = known
+        return known[1]
 
     def _service(self, name: str) -> FeatureService:
         """A feature service of the registry as last refreshed; Feast builds it anew from its bytes on every call."""

@@ -178,7 +178,7 @@ class WindowedOnlineStore(OnlineStore):
         """Values at the read's instant, an entity each; (None, None) where the store holds no state."""
         at_us = read_instant_us()
         wanted = requested_features or [field.name for field in table.features]
-        read = self._read_request(config, table, [_entity_of_key(key) for key in entity_keys])
+        read = self.read_request(config, table, [_entity_of_key(key) for key in entity_keys])
         answers = self.reader(config).read([read], at_us)[0]
         columns = [_feature_column(table, read, answers, name)[0] for name in wanted]
         return [
@@ -213,13 +213,16 @@ class WindowedOnlineStore(OnlineStore):
         reads = []
         for view, _ in grouped_refs:
             values = utils._get_table_entity_values(view, entity_name_to_join_key_map, join_key_values)
-            reads.append(self._read_request(config, view, _entities(view, values)))
+            reads.append(self.read_request(config, view, _entities(view, values)))
         answers = self.reader(config).read(reads, at_us)
         collected = answers_of_this_read.get()
         for (view, names), read, of_view in zip(grouped_refs, reads, answers, strict=True):
             if collected is not None:
                 collected[view.projection.name_to_use()] = of_view
-            _respond(online_features_response, view, names, read, of_view, at_us, full_feature_names)
+            # Feast 0.67 lists a registered stream view's join keys among its features; they are in every answer anyway
+            join_keys = view.join_keys
+            asked = [name for name in names if name not in join_keys]
+            _respond(online_features_response, view, asked, read, of_view, at_us, full_feature_names)
 
     async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
         await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
@@ -266,9 +269,10 @@ class WindowedOnlineStore(OnlineStore):
         """get_online_features on a thread, at the caller's instant."""
         return await asyncio.to_thread(self.get_online_features, *args, **kwargs)
 
-    def _read_request(
+    def read_request(
         self, config: RepoConfig, view: FeatureView, entities: Sequence[bytes | None]
     ) -> WindowedRead | VersionedRead:
+        """What the reader is asked about a view; an entity is None where a join key is null."""
         if is_windowed(view):
             return WindowedRead(self.layout(config, view), entities)
         ttl_us = 0 if view.ttl is None else int(view.ttl.total_seconds() * 1_000_000)
@@ -381,7 +385,7 @@ def _respond(
 def _feature_column(
     view: FeatureView, read: WindowedRead | VersionedRead, answers: Sequence[EntityAnswer], name: str
 ) -> tuple[list[ValueProto], list[int]]:
-    statuses = [_status(answer) for answer in answers]
+    statuses = [status_of(answer) for answer in answers]
     if isinstance(read, VersionedRead):
         return [_row_value(answer, name) for answer in answers], statuses
     windows = [window.name for window in read.layout.spec.windows]
@@ -389,10 +393,15 @@ def _feature_column(
         raise KeyError(f"View '{view.name}' has no feature '{name}'; it has {', '.join(windows)}.")
     i = windows.index(name)
     for answer in answers:
-        if answer.overflows:
-            log.warning("Integer overflow, answered as null: %s", "; ".join(answer.overflows))
+        warn_of_overflows(answer)
     output_type = read.layout.spec.windows[i].output_type
     return [value_proto(answer.values[i], output_type) for answer in answers], statuses
+
+
+def warn_of_overflows(answer: EntityAnswer) -> None:
+    """Say which integer sums left int64 and were answered as null."""
+    if answer.overflows:
+        log.warning("Integer overflow, answered as null: %s", "; ".join(answer.overflows))
 
 
 def _row_value(answer: EntityAnswer, name: str) -> ValueProto:
@@ -401,7 +410,8 @@ def _row_value(answer: EntityAnswer, name: str) -> ValueProto:
     return ValueProto.FromString(answer.row.features[name])
 
 
-def _status(answer: EntityAnswer) -> int:
+def status_of(answer: EntityAnswer) -> int:
+    """Feast's status of one entity in one view."""
     if answer.expired:
         return FieldStatus.OUTSIDE_MAX_AGE
     return FieldStatus.PRESENT if answer.found else FieldStatus.NOT_FOUND

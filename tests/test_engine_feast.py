@@ -10,6 +10,7 @@ from engine_lab import (
     ENTITIES,
     KEYS,
     NOON,
+    VIEWS,
     Declared,
     Lab,
     View,
@@ -18,6 +19,7 @@ from engine_lab import (
     event,
     frame,
     instant,
+    references,
     row,
     to_frame,
 )
@@ -160,3 +162,35 @@ def test_a_view_may_be_read_online_under_other_join_keys(lab, store):
 
     assert answer["receiver__amount_cents_count_10m"] == [1, 2]
     assert answer["sender__amount_cents_count_10m"] == [2, 0]
+
+
+def test_read_online_answers_what_feasts_own_path_answers(lab, store):
+    lab.write([event(NOON - SECOND, 1), event(NOON - SECOND, 2, amount_cents=None)])
+    emptied(lab, store)
+    store.materialize(instant(0), instant(NOON))
+    rows = [{key: row(NOON, **who)[key] for key in KEYS} for who in ({}, {"user_id": "nobody"}, {"merchant_id": None})]
+
+    with as_of(instant(NOON)):
+        answers = store.read_online(references(VIEWS), rows)
+        stock = store.get_online_features(references(VIEWS), rows, full_feature_names=True).to_dict()
+
+    assert [answer.features for answer in answers] == [
+        {name: values[i] for name, values in stock.items() if name not in KEYS} for i in range(len(rows))
+    ]
+
+
+def test_read_online_refuses_a_row_without_its_join_key_as_feast_does(store):
+    with pytest.raises(KeyError):
+        store.get_online_features(["by_user:amount_cents_sum_10m"], [{"device_id": "phone"}])
+
+    with pytest.raises(KeyError):
+        store.read_online(["by_user:amount_cents_sum_10m"], [{"device_id": "phone"}])
+
+
+def test_all_features_that_a_registered_view_lists_are_read_though_feast_lists_its_join_keys_too(lab, store):
+    lab.write([event(NOON - SECOND)])
+    listed = [f"by_user:{feature.name}" for feature in store.get_stream_feature_view("by_user").features]
+
+    answer = store.get_online_features(listed, [{"user_id": "nobody"}]).to_dict()
+
+    assert set(answer) == {reference.split(":")[1] for reference in [*listed, "by_user:user_id"]}

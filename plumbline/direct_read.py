@@ -1,0 +1,138 @@
+"""A read worked out once: which views, keys and features, so that a request costs one round trip and little more."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+from feast import FeatureView, RepoConfig, ValueType
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
+from feast.protos.feast.types.Value_pb2 import Value as ValueProto
+
+from plumbline.answer import Answer
+from plumbline.instant import from_microseconds
+from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
+from plumbline.online_store import WindowedOnlineStore, status_of, warn_of_overflows
+from plumbline.spec import WindowSpec, is_windowed
+from plumbline.value_codec import entity_bytes
+from plumbline.value_proto import plain_value, value_proto
+
+_PYTHON_TYPES = {ValueType.STRING: str, ValueType.INT64: int}
+_ABSENT = object()
+_AS_THEY_ARE = (pa.int64(), pa.float64(), pa.string(), pa.large_string(), pa.bool_(), pa.binary())
+
+
+@dataclass(frozen=True)
+class ViewRead:
+    """One view of a request.
+
+    keys      name in the entity rows -> the Python type it must have, in the order of join_keys
+    features  full name and how its value is taken from an answer
+    """
+
+    name: str
+    join_keys: list[str]
+    keys: dict[str, type]
+    read: Callable[[list[bytes | None]], WindowedRead | VersionedRead]
+    features: list[tuple[str, Callable[[EntityAnswer], object]]]
+
+
+@dataclass(frozen=True)
+class DirectRead:
+    """All views of a request that needs no on-demand view."""
+
+    views: list[ViewRead]
+
+    def entities(self, rows: Sequence[Mapping[str, object]]) -> list[list[bytes | None]] | None:
+        """The entity of each row, a list a view; None where Feast must have its say: a key that lacks or is of another type."""
+        found = []
+        for view in self.views:
+            columns = [[row.get(key, _ABSENT) for row in rows] for key in view.keys]
+            for values, kind in zip(columns, view.keys.values(), strict=True):
+                if not all(value is None or type(value) is kind for value in values):
+                    return None
+            found.append(entity_bytes(view.join_keys, columns))
+        return found
+
+    def answers(self, reader: OnlineReader, entities: list[list[bytes | None]], at_us: int) -> list[Answer]:
+        """One answer a row. Raises AsOfTooOld, StoreUnavailable, StateUnreadable."""
+        found = reader.read([view.read(of_view) for view, of_view in zip(self.views, entities, strict=True)], at_us)
+        return [self._answer([of_view[row] for of_view in found], at_us) for row in range(len(entities[0]))]
+
+    def _answer(self, found: list[EntityAnswer], at_us: int) -> Answer:
+        features: dict[str, object] = {}
+        statuses: dict[str, str] = {}
+        for view, answer in zip(self.views, found, strict=True):
+            warn_of_overflows(answer)
+            status = FieldStatus.Name(status_of(answer))
+            for name, value_of in view.features:
+                features[name], statuses[name] = value_of(answer), status
+        names = [view.name for view in self.views]
+        return Answer(
+            features,
+            statuses,
+            {name: answer.found for name, answer in zip(names, found, strict=True)},
+            {name: dict(answer.positions) for name, answer in zip(names, found, strict=True)},
+            from_microseconds(at_us),
+        )
+
+
+def direct_read(
+    store: WindowedOnlineStore,
+    config: RepoConfig,
+    grouped_refs: Sequence[tuple[FeatureView, Sequence[str]]],
+    entity_types: Mapping[str, ValueType],
+) -> DirectRead | None:
+    """The read of views and their features; None where one has keys that only Feast knows to convert."""
+    views = []
+    for view, names in grouped_refs:
+        alias = view.projection.join_key_map
+        join_keys = [column.name for column in view.entity_columns]
+        named = [alias.get(key, key) for key in join_keys]
+        keys = {name: _PYTHON_TYPES[entity_types[name]] for name in named if entity_types.get(name) in _PYTHON_TYPES}
+        if len(keys) < len(named) or not keys:
+            return None
+        windows = store.layout(config, view).spec.windows if is_windowed(view) else None
+        features = [
+            (f"{view.projection.name_to_use()}__{name}", _value_of(view, windows, name))
+            for name in names
+            if name not in join_keys
+        ]
+        read = partial(store.read_request, config, view)
+        views.append(ViewRead(view.projection.name_to_use(), join_keys, keys, read, features))
+    return DirectRead(views)
+
+
+def _request_of(
+    store: WindowedOnlineStore, config: RepoConfig, view: FeatureView
+) -> Callable[[list[bytes | None]], WindowedRead | VersionedRead]:
+    if is_windowed(view):
+        return partial(WindowedRead, store.layout(config, view))
+    return partial(store.read_request, config, view)
+
+
+def _value_of(view: FeatureView, windows: Sequence[WindowSpec] | None, name: str) -> Callable[[EntityAnswer], object]:
+    if windows is None:
+        return partial(_row_value, name)
+    names = [window.name for window in windows]
+    if name not in names:
+        raise KeyError(f"View '{view.name}' has no feature '{name}'; it has {', '.join(names)}.")
+    place = names.index(name)
+    output_type = windows[place].output_type
+    if output_type in _AS_THEY_ARE:
+        return partial(_window_value, place)
+    return partial(_converted_value, place, output_type)
+
+
+def _window_value(place: int, answer: EntityAnswer) -> object:
+    return answer.values[place]
+
+
+def _converted_value(place: int, output_type: pa.DataType, answer: EntityAnswer) -> object:
+    return plain_value(value_proto(answer.values[place], output_type))
+
+
+def _row_value(name: str, answer: EntityAnswer) -> object:
+    if answer.row is None or name not in answer.row.features:
+        return None
+    return plain_value(ValueProto.FromString(answer.row.features[name]))
