@@ -167,7 +167,7 @@ def test_env_example_lists_every_setting_with_its_default():
     example = (PROJECT_ROOT / ".env.example").read_text()
     written = dict(line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
     source = (PROJECT_ROOT / "feature_repo" / "settings.py").read_text()
-    read = set(re.findall(r'(?:env\.get\(|_port\(env, |^ *embedded_\w+=)"([A-Z_]+)"', source, re.MULTILINE))
+    read = set(re.findall(r'(?:env\.get\(|_[a-z]+\(env, |^ *embedded_\w+=)"([A-Z_]+)"', source, re.MULTILINE))
 
     assert set(written) == read
     assert Settings.from_env(written) == Settings.from_env({})
