@@ -98,7 +98,7 @@ def direct_read(
             for name in names
             if name not in join_keys
         ]
-        read = partial(store.read_request, config, view)
+        read = _request_of(store, config, view)
         views.append(ViewRead(view.projection.name_to_use(), join_keys, keys, read, features))
     return DirectRead(views)
 

@@ -76,12 +76,14 @@ def window_values(layout: Layout, entities: Sequence[Sequence[bytes]], at_us: in
     states = _joined([data for of_entity in entities for data in of_entity], layout.spec.name)
     bounds = np.cumsum([0, *map(len, entities)], dtype=np.int64)
     values, found = read_states(layout.plan, states, bounds, at_us)
-    columns = (
-        [_column(layout, w, values[:, w], found[:, w].tolist(), states.heap) for w in range(values.shape[1])]
-        if entities
-        else []
-    )
-    return [list(of_entity) for of_entity in zip(*columns, strict=True)] if columns else [[] for _ in entities]
+    integers, floats = values.tolist(), values.view(np.float64).tolist()
+    return [
+        [
+            _value(layout, w, floats[e][w] if layout.answers[w].is_float else integers[e][w], what, states.heap)
+            for w, what in enumerate(of_entity)
+        ]
+        for e, of_entity in enumerate(found.tolist())
+    ]
 
 
 def row_identities(layout: Layout, rows: Rows) -> list[object]:
@@ -104,22 +106,14 @@ def raw_rows_at(layout: Layout, words: np.ndarray, data: bytes) -> Rows:
     return Rows(rows, np.frombuffer(data, dtype=np.uint8)[len(data) - padded :])
 
 
-def _column(layout: Layout, w: int, words: np.ndarray, found: Sequence[int], heap: np.ndarray) -> list[object]:
-    """The values of one window, one an entity, as Python has them."""
-    answer = layout.answers[w]
-    if answer.text_type is not None:
-        texts = [_text(heap, reference) if there else None for reference, there in zip(words.tolist(), found, strict=True)]
-        return [None if text is None else from_bytes(text, answer.text_type) for text in texts]
-    values = words.copy().view(np.float64).tolist() if answer.is_float else words.tolist()
-    if min(found) == max(found) == VALUE:
-        return values
-    return [_value(layout, w, value, what) for value, what in zip(values, found, strict=True)]
-
-
-def _value(layout: Layout, w: int, value: object, found: int) -> object:
+def _value(layout: Layout, w: int, value: int | float, found: int, heap: np.ndarray) -> object:
+    """The value of one window as Python has it."""
+    if found == VALUE:
+        text_type = layout.answers[w].text_type
+        return value if text_type is None else from_bytes(_text(heap, int(value)), text_type)
     if found == OVERFLOW:
         return IntegerOverflow(f"'{layout.spec.windows[w].name}' of view '{layout.spec.name}' leaves int64")
-    return value if found == VALUE else None
+    return None
 
 
 def _text(heap: np.ndarray, reference: int) -> bytes:
