@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plumbline.declare import aggregate, windowed_view
     from plumbline.answer import Answer
+    from plumbline.declare import aggregate, windowed_view
     from plumbline.feature_store import FeatureStore
     from plumbline.fold import Fold, PositionsLost
     from plumbline.instant import AsOfTooOld, as_of
