@@ -26,7 +26,8 @@ def _dispatch(part: str, arguments: str) -> Callable[..., Any]:
     calls = [f"case_{code}({arguments})" for code in range(len(ENTRIES))]
     choices = "".join(f"    if code == {code}:\n        return {call}\n" for code, call in enumerate(calls[:-1]))
     source = f"def {part}(code, {arguments}):\n{choices}    return {calls[-1]}\n"
-    namespace = {f"case_{code}": getattr(entry, part) for code, entry in enumerate(ENTRIES)}
+    functions = {f"case_{code}": getattr(entry, part) for code, entry in enumerate(ENTRIES)}
+    namespace = {"__name__": __name__, **functions}
     exec(compile(source, __file__, "exec"), namespace)
     return inlined(namespace[part])
 
