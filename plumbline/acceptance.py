@@ -16,6 +16,10 @@ from plumbline.log_times import int64_values, valid_mask
 
 MAX_AHEAD_US = 5 * MINUTE
 """An event dated further ahead of its creation than this is refused."""
+MANY_PARTITIONS = 1 << 15
+"""More partitions than a topic has; a log with larger numbers is only read more slowly."""
+BITS_A_DELIVERY = 32
+"""Marks a delivery when ids are looked through for repeats: one in 32 is suspected without cause and looked at again."""
 
 
 def accepted(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
@@ -49,27 +53,54 @@ def accepted(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
 
 def _once(candidates: np.ndarray, partition: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """The candidates without second copies of a (partition, offset)."""
+    if _rises(candidates, partition, offset, np.full(MANY_PARTITIONS, -1)):
+        return candidates
     partition, offset = partition[candidates], offset[candidates]
-    if len(partition) and _within(partition, 2**15) and _within(offset, 2**48):
-        ordered = np.sort(partition << 48 | offset)
-        if not (ordered[1:] == ordered[:-1]).any():
-            return candidates
     order = np.lexsort((candidates, offset, partition))
     repeats = (np.diff(partition[order]) == 0) & (np.diff(offset[order]) == 0)
-    return np.sort(candidates[order[np.concatenate(([True], ~repeats))]]) if len(order) else candidates
+    return np.sort(candidates[order[np.concatenate(([True], ~repeats))]])
 
 
-def _within(numbers: np.ndarray, end: int) -> bool:
-    return bool(numbers.min() >= 0 and numbers.max() < end)
+@njit(cache=True, nogil=True)
+def _rises(candidates: np.ndarray, partition: np.ndarray, offset: np.ndarray, last: np.ndarray) -> bool:
+    """Whether offsets rise from row to row of each partition, so that no two are equal; `last` holds -1 a partition."""
+    for row in candidates:
+        number = partition[row]
+        if number < 0 or number >= len(last) or offset[row] <= last[number]:
+            return False
+        last[number] = offset[row]
+    return True
 
 
 def _disputed(ids: pa.ChunkedArray, partition: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Which candidates may share an id with another: (n,) bool, with a few false alarms from equal hashes."""
+    """Which candidates may share an id with another: their places among the candidates, with few false alarms."""
     slots = (hashes(ids) + spread(partition))[candidates]
     known = valid_mask(ids)[candidates]
-    ordered = np.sort(slots[known])
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    return known & np.isin(slots, repeated) if len(repeated) else np.zeros(len(candidates), dtype=bool)
+    bits = max(10, int(np.ceil(np.log2(BITS_A_DELIVERY * len(slots) + 1))))
+    suspects = np.flatnonzero(_marked_twice(slots, known, bits))
+    ordered = np.sort(slots[suspects])
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    return suspects[np.isin(slots[suspects], repeated)]
+
+
+@njit(cache=True, nogil=True)
+def _marked_twice(slots: np.ndarray, known: np.ndarray, bits: int) -> np.ndarray:
+    """(n,) True where another slot has the same of 2 ** bits marks (a Bloom filter of one hash, and one of second times)."""
+    shift, words = np.uint64(64 - bits), 1 << (bits - 6)
+    once, twice = np.zeros(words, np.uint64), np.zeros(words, np.uint64)
+    multiplier, low, six = np.uint64(0x9E3779B97F4A7C15), np.uint64(63), np.uint64(6)
+    for i in range(len(slots)):
+        if known[i]:
+            mark = slots[i] * multiplier >> shift
+            word, bit = mark >> six, np.uint64(1) << (mark & low)
+            twice[word] |= once[word] & bit
+            once[word] |= bit
+    marked = np.zeros(len(slots), np.bool_)
+    for i in range(len(slots)):
+        if known[i]:
+            mark = slots[i] * multiplier >> shift
+            marked[i] = twice[mark >> six] >> (mark & low) & np.uint64(1)
+    return marked
 
 
 def _deliveries(

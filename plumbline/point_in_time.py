@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from numba import njit
 
 from plumbline.late_kernels import find_late, no_late
 from plumbline.log_times import int64_values
@@ -51,15 +52,14 @@ def evaluate(
     seen = timely if late_mask.any() else None
     of_column = {window.column: window for window in spec.windows}
     columns = {name: Column(window, events[name], line.event_order, seen) for name, window in of_column.items()}
+    answers = _Answers(spec, line, rows)
 
     def slide(tail: tuple[int, int]) -> dict[str, pa.Array]:
         begins = window_begins(line.event_us, line.event_starts, line.row_us, line.row_starts, *tail)
         window = Window(begins, line.ends, timely, late)
         asked = [w for w in spec.windows if _tail(w) == tail]
         results = [FUNCTIONS[w.function](columns[w.column], window) for w in asked]
-        return {
-            w.name: _in_order(spec, w, columns[w.column], result, line, rows) for w, result in zip(asked, results, strict=True)
-        }
+        return {w.name: answers.column(w, columns[w.column], result) for w, result in zip(asked, results, strict=True)}
 
     features: dict[str, pa.Array] = {}
     with ThreadPoolExecutor(max_workers=threads or os.cpu_count()) as pool:
@@ -72,26 +72,35 @@ def _tail(window: "WindowSpec") -> tuple[int, int]:
     return window.window_us, window.slide_us
 
 
-def _in_order(
-    spec: "ViewSpec", window: "WindowSpec", column: Column, result: Result, line: Timeline, rows: pa.Table
-) -> pa.Array:
-    """A result as a column in the order of the entity rows, in the declared type; rows of nobody see nothing."""
-    where = f"View '{spec.name}', feature '{window.name}'"
-    if result.overflow is not None:
-        row, value = result.overflow
-        entity = {name: rows[name][int(line.row_order[row])].as_py() for name in spec.join_keys}
-        raise OverflowError(_overflow(where, entity, int(line.row_us[row]), value))
-    if result.places:
-        places = np.full(rows.num_rows, -1)
-        places[line.row_order] = result.values
-        return _declared(column.take(places), window, where)
-    values = np.zeros(rows.num_rows, result.values.dtype)
-    values[line.row_order] = result.values
-    if result.valid is None:
-        return _declared(pa.array(values), window, where)
-    missing = np.ones(rows.num_rows, np.bool_)
-    missing[line.row_order] = ~result.valid
-    return _declared(pa.array(values, mask=missing), window, where)
+class _Answers:
+    """Results of a timeline as columns in the order of the entity rows, in the declared types; rows of nobody see nothing."""
+
+    def __init__(self, spec: "ViewSpec", line: Timeline, rows: pa.Table) -> None:
+        self._spec, self._line, self._rows = spec, line, rows
+        self._places = np.full(rows.num_rows, -1)
+        self._places[line.row_order] = np.arange(len(line.row_order))
+
+    def column(self, window: "WindowSpec", inputs: Column, result: Result) -> pa.Array:
+        """Raises OverflowError, naming view and feature, for a sum or a value that does not fit."""
+        where = f"View '{self._spec.name}', feature '{window.name}'"
+        if result.overflow is not None:
+            row, value = result.overflow
+            entity = {name: self._rows[name][int(self._line.row_order[row])].as_py() for name in self._spec.join_keys}
+            raise OverflowError(_overflow(where, entity, int(self._line.row_us[row]), value))
+        if result.places:
+            return _declared(inputs.take(_taken(result.values, self._places, -1)), window, where)
+        values = _taken(result.values, self._places, 0)
+        missing = None if result.valid is None else _taken(~result.valid, self._places, True)
+        return _declared(pa.array(values, mask=missing), window, where)
+
+
+@njit(cache=True, nogil=True)
+def _taken(values: np.ndarray, places: np.ndarray, otherwise: float) -> np.ndarray:
+    """values[places], and `otherwise` for a negative place."""
+    taken = np.empty(len(places), values.dtype)
+    for i in range(len(places)):
+        taken[i] = values[places[i]] if places[i] >= 0 else otherwise
+    return taken
 
 
 def _declared(values: pa.Array, window: "WindowSpec", where: str) -> pa.Array:

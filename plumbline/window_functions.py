@@ -17,13 +17,13 @@ from plumbline.late_kernels import (
 )
 from plumbline.window_inputs import Column
 from plumbline.window_kernels import (
+    differences,
     first_valid,
     last_valid,
     sliding_max,
     sliding_moments,
     sliding_sum,
     wide_differences,
-    wide_prefix_sums,
 )
 
 
@@ -136,25 +136,20 @@ def _counts(column: Column, window: Window) -> np.ndarray:
 
 
 def _counted(column: Column, window: Window) -> np.ndarray:
-    if column.seen.all():
-        counts = window.ends - window.begins
-    else:
-        before = np.concatenate(([0], np.cumsum(column.seen)))
-        counts = before[window.ends] - before[window.begins]
+    counts = window.ends - window.begins if column.seen.all() else differences(column.seen_before, window.begins, window.ends)
     add_late_counts(window.late, window.begins, column.valid, counts)
     return counts
 
 
 def _narrow_sums(column: Column, window: Window) -> np.ndarray:
-    before = np.concatenate(([0], np.cumsum(np.where(column.seen, column.numbers, 0))))
-    sums = before[window.ends] - before[window.begins]
+    sums = differences(column.total_before, window.begins, window.ends)
     if len(window.late.places):
         add_late_wide(window.late, window.begins, column.valid, column.numbers, sums >> 63, sums.view(np.uint64))
     return sums
 
 
 def _wide_sums(column: Column, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    highs, lows = wide_differences(*wide_prefix_sums(column.numbers, column.seen), window.begins, window.ends)
+    highs, lows = wide_differences(*column.wide_total_before, window.begins, window.ends)
     add_late_wide(window.late, window.begins, column.valid, column.numbers, highs, lows)
     return highs, lows
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from plumbline.log_times import valid_mask
+from plumbline.window_kernels import prefix_sums, wide_prefix_sums
 
 if TYPE_CHECKING:
     from plumbline.spec import WindowSpec
@@ -65,6 +66,21 @@ class Column:
         if not len(numbers) or self._array.type == pa.uint64():
             return not len(numbers)
         return max(abs(int(numbers.min())), abs(int(numbers.max()))) * len(numbers) < 2**63
+
+    @cached_property
+    def seen_before(self) -> np.ndarray:
+        """(n + 1,) how many values a plain pass sees before each place."""
+        return prefix_sums(self.seen, self.seen)
+
+    @cached_property
+    def total_before(self) -> np.ndarray:
+        """(n + 1,) int64 sums of what a plain pass sees before each place; of use where total_fits."""
+        return prefix_sums(self.numbers, self.seen)
+
+    @cached_property
+    def wide_total_before(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n + 1,) the same as high and low words of 128 bits."""
+        return wide_prefix_sums(self.numbers, self.seen)
 
     @cached_property
     def codes(self) -> tuple[np.ndarray, int]:

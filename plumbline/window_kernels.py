@@ -98,7 +98,7 @@ def sliding_moments(
 def sliding_max(values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends: np.ndarray, lowest: float) -> np.ndarray:
     """(m,) largest values, of any numeric type; `lowest` where there is none."""
     largest = np.full(len(begins), lowest, values.dtype)
-    queue = np.empty(len(values), np.int64)
+    place, candidate = np.empty(len(values), np.int64), np.empty(len(values), values.dtype)
     head = tail = filled = 0
     for row in range(len(begins)):
         begin, end = begins[row], ends[row]
@@ -107,16 +107,36 @@ def sliding_max(values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends:
             filled = begin
         for i in range(filled, end):
             if valid[i]:
-                while tail > head and values[queue[tail - 1]] <= values[i]:
+                value = values[i]
+                while tail > head and candidate[tail - 1] <= value:
                     tail -= 1
-                queue[tail] = i
+                place[tail], candidate[tail] = i, value
                 tail += 1
         filled = end
-        while head < tail and queue[head] < begin:
+        while head < tail and place[head] < begin:
             head += 1
         if head < tail:
-            largest[row] = values[queue[head]]
+            largest[row] = candidate[head]
     return largest
+
+
+@njit(cache=True, nogil=True)
+def prefix_sums(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(n + 1,) sums of the valid integers before each place."""
+    sums = np.empty(len(values) + 1, np.int64)
+    sums[0] = 0
+    for i in range(len(values)):
+        sums[i + 1] = sums[i] + (np.int64(values[i]) if valid[i] else 0)
+    return sums
+
+
+@njit(cache=True, nogil=True)
+def differences(before: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(m,) sums over [begin, end) from sums before each place."""
+    sums = np.empty(len(begins), np.int64)
+    for row in range(len(begins)):
+        sums[row] = before[ends[row]] - before[begins[row]]
+    return sums
 
 
 @njit(cache=True, nogil=True)
