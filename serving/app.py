@@ -10,7 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from feature_repo.settings import Settings
-from serving.binding import Models, user_views
+from serving.applied import Applied
+from serving.binding import Models
 from serving.decisions import DecisionLog
 from serving.guard import Guard
 from serving.keys import Keyring, parse_keys
@@ -32,14 +33,14 @@ def create_app(
 ) -> FastAPI:
     """The service.
 
-    store      plumbline.FeatureStore, or what has its read_online() and list_all_feature_views()
+    store      plumbline.FeatureStore
     models     bound models by name, a reason where there is none (binding.bind)
     decisions  where every score is logged; started and closed with the app
     """
     metrics = metrics or Metrics()
     reading = Reading(metrics)
-    views = user_views(store)
-    readiness = Readiness(store, views.features, models, reading)
+    applied = Applied(store, models)
+    readiness = Readiness(store, applied, models, reading)
     app = FastAPI(
         title="Plumbline", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
         redirect_slashes=False, lifespan=_lifespan(readiness, reading, decisions),
@@ -47,7 +48,7 @@ def create_app(
     app.add_middleware(Guard, keyring=Keyring(parse_keys(settings.api_keys)), metrics=metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
-    app.include_router(api_router(Api(store, Scorer(store, models, views, metrics), reading, decisions, views)))
+    app.include_router(api_router(Api(store, Scorer(store, models, applied, metrics), reading, decisions, applied)))
     _add_probes(app, readiness, metrics)
     add_pages(app)
     add_openapi(app)

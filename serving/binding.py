@@ -77,9 +77,9 @@ def missing_reason(name: str, train_report: Path) -> str:
     return f"model {name} has no champion: {reason or 'the training report gives no reason'}"
 
 
-def _bound(store: Store, champion: Champion) -> Model:
-    model = load_model(champion.folder, champion.version)
-    label = f"Champion {champion.name} version {champion.version}"
+def require_contract(store: Store, model: Model) -> Any:
+    """The feature service of a model, as applied; raises ContractMismatch when it is not what the model was trained on."""
+    label = f"Champion {model.name} version {model.version}"
     try:
         applied = store.definition_hash(model.feature_service)
         service = store.get_feature_service(model.feature_service)
@@ -90,6 +90,13 @@ def _bound(store: Store, champion: Champion) -> Model:
             f"{label} was trained on definitions {model.definition_hash} of {model.feature_service}, but {applied} are "
             "applied. Run `make train` for a model of these definitions, or `make apply` with the old ones."
         )
+    return service
+
+
+def _bound(store: Store, champion: Champion) -> Model:
+    model = load_model(champion.folder, champion.version)
+    label = f"Champion {champion.name} version {champion.version}"
+    service = require_contract(store, model)
     references = [
         f"{projection.name_to_use()}:{feature.name}"
         for projection in service.feature_view_projections

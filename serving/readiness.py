@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from plumbline import StoreUnavailable
+from serving.applied import Applied
 from serving.binding import Models
 from serving.logs import LOGGER, event
 from serving.messages import ScoreRequest, Transaction
@@ -22,8 +23,8 @@ RETRY_S = 0.5
 class Readiness:
     """Warms up the read path once, then answers probes with a real read, at most five a second."""
 
-    def __init__(self, store: Any, user_features: list[str], models: Models, reading: Reading) -> None:
-        self._store, self._user_features, self._models, self._reading = store, user_features, models, reading
+    def __init__(self, store: Any, applied: Applied, models: Models, reading: Reading) -> None:
+        self._store, self._applied, self._models, self._reading = store, applied, models, reading
         self._warm, self._failure, self._last_probe = False, "", -PROBE_LASTS_S
 
     async def warm_up(self) -> None:
@@ -43,6 +44,7 @@ class Readiness:
         if not self._warm:
             what = self._failure or "The service is warming up"
             raise unavailable("warming-up", what, "online store (REDIS_CONNECTION_STRING)", "Wait; else `make status`.")
+        await self._reading.run(self._applied.require_all)
         if time.monotonic() - self._last_probe > PROBE_LASTS_S:
             await self._reading.run(self._read_user)
             self._last_probe = time.monotonic()
@@ -74,4 +76,4 @@ class Readiness:
         model.contributions(model.rows([answer.features]))
 
     def _read_user(self) -> None:
-        self._store.read_online(self._user_features, [{"user_id": PROBE_USER}])
+        self._store.read_online(self._applied.user_views.features, [{"user_id": PROBE_USER}])

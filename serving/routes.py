@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from plumbline import AsOfTooOld
-from serving.binding import UserViews
+from serving.applied import Applied
 from serving.bodies import read_body
 from serving.decisions import DecisionLog
 from serving.instants import format_instant
@@ -35,7 +35,7 @@ class Api:
     scorer: Scorer
     reading: Reading
     decisions: DecisionLog
-    user_views: UserViews
+    applied: Applied
 
 
 def api_router(api: Api) -> APIRouter:
@@ -78,15 +78,15 @@ def api_router(api: Api) -> APIRouter:
     async def features(request: Request, user_id: str, as_of_text: AsOfParameter = None) -> Response:
         require_scope(request.state.api_key, "read")
         user, at = user_id_of(request, user_id), instant_asked(request)
-        rows = [{"user_id": user}]
+        views, rows = api.applied.user_views, [{"user_id": user}]
         try:
-            answer = (await api.reading.run(api.store.read_online, api.user_views.features, rows, at))[0]
+            answer = (await api.reading.run(api.store.read_online, views.features, rows, at))[0]
         except AsOfTooOld as error:
             raise _too_old(error, "as_of") from None
         return _json(
             {
                 "user_id": user,
-                "known": api.user_views.know(answer.found),
+                "known": views.know(answer.found),
                 "as_of": format_instant(answer.as_of),
                 "positions": answer.positions,
                 "features": answer.features,

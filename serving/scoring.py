@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.binding import Models, UserViews
+from serving.applied import Applied
+from serving.binding import Models
 from serving.instants import epoch_us, format_instant
 from serving.messages import ScoreRequest, Transaction
 from serving.metrics import Metrics
@@ -44,8 +45,8 @@ class Scorer:
     store needs read_online() as plumbline.FeatureStore has it; models by name, a reason where there is none.
     """
 
-    def __init__(self, store: Any, models: Models, user_views: UserViews, metrics: Metrics) -> None:
-        self._store, self._models, self._user_views, self._metrics = store, models, user_views, metrics
+    def __init__(self, store: Any, models: Models, applied: Applied, metrics: Metrics) -> None:
+        self._store, self._models, self._applied, self._metrics = store, models, applied, metrics
 
     def model_for(self, request: ScoreRequest) -> Model:
         """The model that scores this request. Raises the 422 Problem with the reason where there is none."""
@@ -56,7 +57,10 @@ class Scorer:
         return model
 
     def score(self, requests: Sequence[ScoreRequest], request_ids: Sequence[str], now: datetime) -> list[Scored]:
-        """One answer for each request, in order; requests of one model and instant share a read."""
+        """One answer for each request, in order; requests of one model and instant share a read.
+
+        Raises the 503 Problem when other definitions are applied than a model was trained on.
+        """
         groups: dict[tuple[str, datetime], list[int]] = {}
         for index, request in enumerate(requests):
             groups.setdefault((request.model_name, instant_of(request, now)), []).append(index)
@@ -69,6 +73,7 @@ class Scorer:
 
     def _score_group(self, requests: list[ScoreRequest], request_ids: list[str], at: datetime) -> list[Scored]:
         model = self.model_for(requests[0])
+        self._applied.require(model)
         entity_rows = [entity_row(request, at) for request in requests]
         started = time.perf_counter()
         answers = self._store.read_online(model.reads, entity_rows, at=at)
@@ -96,7 +101,7 @@ class Scorer:
         return {
             "request_id": request_id,
             "user_id": request.user_id,
-            "known": self._user_views.know(answer.found),
+            "known": self._applied.user_views.know(answer.found),
             "score": score,
             "decision": decision,
             "reasons": reasons(model, row, answer.features) if explained else [],
