@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from feature_repo.settings import Settings
-from stack import services
+from stack import served
 
 
 class ApiRefusedError(RuntimeError):
@@ -27,7 +27,7 @@ def score(settings: Settings, user_id: str, transaction: dict[str, Any]) -> dict
 def _call(settings: Settings, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     headers = {"Content-Type": "application/json", **_key(settings)}
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{services.api_url(settings)}{path}", data=data, headers=headers)
+    request = urllib.request.Request(f"{served.address(settings)}{path}", data=data, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feature_repo.settings import Settings
-from stack import services, ui
+from stack import served, ui
 
 
 def write(settings: Settings, report: dict[str, Any]) -> None:
@@ -55,8 +55,8 @@ def addresses(settings: Settings) -> list[str]:
     """What to open, and where the logs are."""
     docs = settings.data_dir / "data_docs" / "index.html"
     return [
-        f"API        {services.api_url(settings)}/docs",
-        f"console    {services.api_url(settings)}/",
+        f"API        {served.address(settings)}/docs",
+        f"console    {served.address(settings)}/",
         f"data docs  {docs if docs.exists() else 'none'}",
         f"MLflow     {settings.mlflow_tracking_uri}",
         f"Feast      {ui.address(settings) or 'not running (`make ui`)'}",

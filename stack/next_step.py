@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 
 from feature_repo.settings import LOOPBACK, Settings
-from stack import ports, processes, services
+from stack import ports, processes, served
 
 
-def of(settings: Settings, champions: Mapping[str, str]) -> str:
+def of(settings: Settings, champions: Mapping[str, str] | None) -> str:
     """The first thing that is missing on the way to a scored user, as a command and its reason."""
     missing = {
         "make up": ("the broker or the store does not answer", not _parts_answer(settings)),
         "make data": ("the event log is empty", not any(settings.transactions_path.rglob("*.parquet"))),
         "make apply": ("no feature is registered", not (settings.data_dir / "registry.db").exists()),
-        "make train": ("no model is champion", "none yet" in champions.get("transaction_fraud", "")),
+        "make train": ("no model is champion", champions == {}),
         "make materialize": ("the online store is empty", _store_is_empty(settings)),
         "make stream": ("live events are not read", not _all_run(settings, "fold", "archive")),
         "make serve": ("nobody answers", not _all_run(settings, "api")),
@@ -20,7 +20,11 @@ def of(settings: Settings, champions: Mapping[str, str]) -> str:
     for command, (reason, is_missing) in missing.items():
         if is_missing:
             return f"{command}  ({reason})"
-    return f"make produce, and open {services.api_url(settings)}/  (everything runs)"
+    if served.is_outdated(settings):
+        return "make serve  (another model is champion than the one that answers)"
+    if broken := served.broken_contract(settings):
+        return f"make train  ({broken})"
+    return f"make produce, and open {served.address(settings)}/  (everything runs)"
 
 
 def _parts_answer(settings: Settings) -> bool:

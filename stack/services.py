@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from feature_repo.settings import Settings
-from stack import ports, processes
+from stack import ports, processes, served
 from stack.environment import for_processes
 from stack.java import NoJava
 from stack.ports import PortTaken
@@ -45,19 +45,13 @@ def api(settings: Settings) -> Program:
     return Program(
         name="api",
         command=[sys.executable, "-m", "serving"],
-        ready=lambda: ports.http_get(f"{api_url(settings)}/readyz")[0] == 200,
-        complaint=lambda: ports.http_get(f"{api_url(settings)}/readyz")[1],
+        ready=lambda: ports.http_get(f"{served.address(settings)}/readyz")[0] == 200,
+        complaint=lambda: ports.http_get(f"{served.address(settings)}/readyz")[1],
         ports={settings.api_port: "API_PORT"},
         environment=for_processes(settings),
         host=settings.api_host,
         ready_within_s=120,
     )
-
-
-def api_url(settings: Settings) -> str:
-    """Where this machine reaches the API: an API_HOST of "every address" is asked on loopback."""
-    host = ports.LOOPBACK if settings.api_host in ("0.0.0.0", "::", "") else settings.api_host
-    return f"http://[{host}]:{settings.api_port}" if ":" in host else f"http://{host}:{settings.api_port}"
 
 
 def start(programs: list[Program], settings: Settings) -> None:
@@ -101,11 +95,13 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = Settings.from_env()
+        if arguments.service == "serve":
+            served.make_way(settings)
         start(_wanted(settings, arguments), settings)
-    except (PortTaken, NotStarted, NoJava, ValueError) as problem:
+    except (PortTaken, NotStarted, served.ContractBroken, NoJava, ValueError) as problem:
         sys.exit(f"make {arguments.service}: {problem}")
     if arguments.service == "serve":
-        print(f"API      {api_url(settings)}  (docs at /docs, console at /, readiness at /readyz)")
+        print(f"API      {served.address(settings)}  (docs at /docs, console at /, readiness at /readyz)")
 
 
 if __name__ == "__main__":

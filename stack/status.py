@@ -3,7 +3,7 @@
 import sys
 
 from feature_repo.settings import Settings
-from stack import champions, demo_report, embedded, lag, next_step, ports, processes, services, ui
+from stack import champions, demo_report, embedded, lag, next_step, ports, processes, served, ui
 
 
 def main() -> None:
@@ -17,11 +17,11 @@ def main() -> None:
     print()
     for line in lag.lines(settings):
         print(line)
-    served = champions.versions(settings)
-    print("champions       " + ", ".join(f"{model}: {version}" for model, version in served.items()))
+    known = champions.known(settings)
+    print("champions       " + ", ".join(f"{model}: {said}" for model, said in champions.told(settings, known).items()))
     for line in demo_report.lines(settings):
         print(line)
-    print(f"\nrun next        {next_step.of(settings, served)}")
+    print(f"\nrun next        {next_step.of(settings, known)}")
 
 
 def process_lines(settings: Settings) -> list[str]:
@@ -34,7 +34,7 @@ def process_lines(settings: Settings) -> list[str]:
     lines.append(_line("fold", f"http://{ports.LOOPBACK}:{settings.fold_metrics_port}/metrics", settings))
     lines += [_line(name, "", settings) for name in folds]
     lines.append(_line("archive", "", settings))
-    lines.append(_line("api", services.api_url(settings), settings))
+    lines.append(_line("api", served.address(settings), settings))
     return [*lines, _line("ui", ui.address(settings) or "", settings)]
 
 
