@@ -14,7 +14,8 @@ class Settings:
     """Every setting of every process; built by `from_env()` in a `main()` only, then passed down.
 
     A part is embedded (started by `make up`, on loopback) exactly when its address was not named by the user.
-    `data_dir` is absolute; ports are TCP ports; `api_keys` are entries as written in API_KEYS and never printed.
+    `data_dir` is absolute; ports are TCP ports, `feast_ui_port` None for whichever is free; `api_keys` are entries as
+    written in API_KEYS and never printed; `simulate_users` and `simulate_days` size the world that `make data` makes up.
     """
 
     kafka_bootstrap_servers: str
@@ -29,6 +30,9 @@ class Settings:
     api_keys: tuple[str, ...] = field(repr=False)
     spark_master: str
     fold_metrics_port: int
+    feast_ui_port: int | None
+    simulate_users: int
+    simulate_days: int
     embedded_kafka: bool
     embedded_redis: bool
     embedded_mlflow: bool
@@ -37,9 +41,9 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read the settings from `environ` (default: `.env` of the project, overridden by the process environment).
 
-        Raises ValueError naming the variable when a port is not a number between 1 and 65535.
+        Raises ValueError naming the variable when a port is not a number between 1 and 65535, or a size not one above 0.
         """
-        env = {**_dotenv(PROJECT_ROOT / ".env"), **os.environ} if environ is None else dict(environ)
+        env = {**read_dotenv(PROJECT_ROOT / ".env"), **os.environ} if environ is None else dict(environ)
         env = {name: value for name, value in env.items() if value != ""}
         kafka_port, redis_port, mlflow_port = (
             _port(env, "KAFKA_PORT", 9092),
@@ -60,6 +64,9 @@ class Settings:
             api_keys=tuple(key.strip() for key in env.get("API_KEYS", "").split(",") if key.strip()),
             spark_master=env.get("SPARK_MASTER", "local[2]"),
             fold_metrics_port=_port(env, "FOLD_METRICS_PORT", 9108),
+            feast_ui_port=_port(env, "FEAST_UI_PORT", 0) if "FEAST_UI_PORT" in env else None,
+            simulate_users=_size(env, "SIMULATE_USERS", 2_000),
+            simulate_days=_size(env, "SIMULATE_DAYS", 60),
             embedded_kafka="KAFKA_BOOTSTRAP_SERVERS" not in env,
             embedded_redis="REDIS_CONNECTION_STRING" not in env,
             embedded_mlflow="MLFLOW_TRACKING_URI" not in env,
@@ -105,7 +112,14 @@ def _port(env: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _dotenv(path: Path) -> dict[str, str]:
+def _size(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, str(default))
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{name}={text!r} is not a whole number above 0.")
+    return int(text)
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
     """The NAME=value lines of a .env file; comments and blank lines are skipped, quotes around a value removed."""
     if not path.exists():
         return {}

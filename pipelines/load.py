@@ -33,13 +33,13 @@ def load(
     source: str | None = None,
     mapping_path: Path | None = None,
     *,
-    users: int = simulated.USERS,
-    days: int = simulated.DAYS,
     seed: int = simulated.SEED,
     spark: "SparkSession | None" = None,
     say: Say = say_at_once,
 ) -> dict[str, Any]:
-    """Replace the history of the log by `source` (None: the simulator); returns the report, as in reports/load.json.
+    """Replace the history of the log by `source` (None: the simulator, of the settings' users and days).
+
+    Returns the report, as in reports/load.json.
 
     mapping_path None: REES46's mapping where the header is REES46's. `spark` is a session to use instead of an own one.
     Raises LoadRefused, with the log as it was, when the load must be refused whole.
@@ -47,7 +47,7 @@ def load(
     with sole_load(settings):
         refuse_while_archiving(settings)
         if source is None:
-            folder = settings.data_dir / "raw" / "simulator"
+            folder, users, days = settings.data_dir / "raw" / "simulator", settings.simulate_users, settings.simulate_days
             with step(say, f"simulated {users} users over {days} days, seed {seed}"):
                 simulated.write_raw_files(folder, users, days, seed)
             source, mapping_path, name = str(folder), SIMULATOR, "simulator"
@@ -91,8 +91,6 @@ def main() -> None:
         "--source", default="", help="a CSV, CSV.gz or Parquet file, a folder or a quoted glob; empty: the simulator"
     )
     parser.add_argument("--mapping", default="", help="a mapping file (data/README.md); empty: REES46's, by its header")
-    parser.add_argument("--users", type=int, default=simulated.USERS, help="of the simulator")
-    parser.add_argument("--days", type=int, default=simulated.DAYS, help="of the simulator")
     parser.add_argument("--seed", type=int, default=simulated.SEED, help="of the simulator")
     given = parser.parse_args()
     if given.mapping and not given.source:
@@ -102,7 +100,7 @@ def main() -> None:
     from pyspark.errors import PySparkException
 
     try:
-        load(Settings.from_env(), given.source or None, mapping, users=given.users, days=given.days, seed=given.seed)
+        load(Settings.from_env(), given.source or None, mapping, seed=given.seed)
     except LoadRefused as refused:
         sys.exit(f"make data: refused, the log is as it was. {refused}")
     except (OSError, Py4JError, PySparkException) as error:

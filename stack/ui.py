@@ -16,6 +16,7 @@ def program(settings: Settings, port: int) -> Program:
         name="ui",
         command=feast_cli.command("ui", "--host", LOOPBACK, "--port", str(port)),
         ready=lambda: ports.http_get(f"http://{LOOPBACK}:{port}/")[0] == 200,
+        ports={port: "FEAST_UI_PORT"},
         environment=feast_cli.environment_of(settings),
         ready_within_s=90,
     )
@@ -28,11 +29,17 @@ def address(settings: Settings) -> str | None:
 
 
 def bring_up(settings: Settings) -> str:
-    """Start Feast's interface at the first free port from 8888 on, unless it runs; returns its address."""
+    """Start Feast's interface, unless it runs; returns its address.
+
+    The port is FEAST_UI_PORT, and raises PortTaken when that is taken; unset, the first free one from 8888 on.
+    """
     if address(settings) is None:
-        port = USUAL_PORT if ports.is_free(USUAL_PORT) else ports.next_free(USUAL_PORT)
-        services.start([program(settings, port)], settings)
+        services.start([program(settings, settings.feast_ui_port or _free_port())], settings)
     return str(address(settings))
+
+
+def _free_port() -> int:
+    return USUAL_PORT if ports.is_free(USUAL_PORT) else ports.next_free(USUAL_PORT)
 
 
 def main() -> None:

@@ -80,15 +80,16 @@ class Place:
     folder: Path
     spark: "SparkSession"
     said: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
-        return Settings.from_env({"DATA_DIR": str(self.folder / "data")})
+        return Settings.from_env({"DATA_DIR": str(self.folder / "data"), **self.variables})
 
-    def run(self, source: Path | None, mapping: Path | None = None, **simulator: int) -> dict[str, Any]:
+    def run(self, source: Path | None, mapping: Path | None = None) -> dict[str, Any]:
         self.said.clear()
         given = None if source is None else str(source)
-        return load(self.settings, given, mapping, spark=self.spark, say=self.said.append, **simulator)
+        return load(self.settings, given, mapping, spark=self.spark, say=self.said.append)
 
     def rows(self, log: str) -> list[dict[str, Any]]:
         """Every row of a log, as any Parquet reader sees them, by event_id."""
@@ -317,9 +318,9 @@ def test_rees46_needs_no_mapping_moves_to_now_and_gets_marked_simulated_frauds(s
 
 
 def test_the_simulator_goes_through_its_mapping_like_any_source(spark: "SparkSession", tmp_path: Path) -> None:
-    place = Place(tmp_path, spark)
+    place = Place(tmp_path, spark, variables={"SIMULATE_USERS": "60", "SIMULATE_DAYS": "10"})
 
-    found = place.run(None, users=60, days=10)
+    found = place.run(None)
 
     rows = place.rows("transactions")
     assert found["source"] == "simulator"

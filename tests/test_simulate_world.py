@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from feature_repo.settings import Settings
 from pipelines.simulate import history, inject, reports, scenarios
 
 DAY_S = 86_400.0
@@ -14,7 +15,8 @@ DAY_S = 86_400.0
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
     """The default world: what `make data` loads."""
-    raw = history.raw_rows(np.random.default_rng(history.SEED), history.USERS, history.DAYS)
+    settings = Settings.from_env({})
+    raw = history.raw_rows(np.random.default_rng(history.SEED), settings.simulate_users, settings.simulate_days)
     return raw.assign(
         at=pd.to_datetime(raw["happened_at"]), known=pd.to_datetime(raw["reported_at"]), cents=raw["amount"].astype(float) * 100
     )

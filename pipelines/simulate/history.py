@@ -13,8 +13,6 @@ from pipelines.simulate import everyday, scenarios
 from pipelines.simulate.raw_fields import raw_fields
 from pipelines.simulate.world import COUNTRIES, World, make_world
 
-USERS = 2_000
-DAYS = 60
 SEED = 7
 MERCHANTS_A_USER = 0.4
 UNTIL_US = 1_767_225_600_000_000
@@ -26,7 +24,7 @@ NEW_ACCOUNT_DAYS = 365
 UNEXPLAINED = 0.0006
 
 
-def write_raw_files(folder: Path, users: int = USERS, days: int = DAYS, seed: int = SEED) -> list[Path]:
+def write_raw_files(folder: Path, users: int, days: int, seed: int = SEED) -> list[Path]:
     """Write the whole history as CSV.gz files in time order, a new folder's worth; returns their paths.
 
     Times are RFC 3339 in UTC, amounts in currency units with two decimals, an empty field is absent.
