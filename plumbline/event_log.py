@@ -1,6 +1,7 @@
 """Event logs as the engine reads them: the accepted rows, how far they can be trusted, and which history they hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -51,20 +52,24 @@ def read_events(
 
     Raises LogNotFoundError for a missing log, LogSchemaError for a missing time or join key column.
     """
-    table, counts = judged_events(source, Reading(tuple(join_keys), tuple(columns), with_ids, since_us, until_us))
-    counts &= _inside(table, since_us, until_us)
+    table, judgement = judged_events(source, Reading(tuple(join_keys), tuple(columns), with_ids, since_us, until_us))
+    counts = judgement() & _inside(table, since_us, until_us)
     for name, values in (keys or {}).items():
         counts &= np.asarray(pc.is_in(table[name], value_set=values.cast(table[name].type)))
     return table if counts.all() else table.filter(pa.array(counts))
 
 
-def judged_events(source: LogSource, reading: Reading) -> tuple[pa.Table, np.ndarray]:
-    """What read_events reads before anything is left out: all rows, (n,) bool which of them are accepted.
+def judged_events(source: LogSource, reading: Reading) -> tuple[pa.Table, Callable[[], np.ndarray]]:
+    """What read_events reads before anything is left out: all rows, and a call for (n,) bool which of them are accepted.
 
     Saves a copy of the log where a mask serves as well. The rows reach further than reading's bounds, as far as they may
-    decide about those inside.
+    decide about those inside. They are judged on a thread of their own, which the call waits for.
     """
-    return retried(lambda: _judged(source, reading))
+    table = retried(lambda: _deciding(source, reading))
+    judge = ThreadPoolExecutor(max_workers=1)
+    judgement = judge.submit(accepted, table, source.allowed_lateness_us)
+    judge.shutdown(wait=False)
+    return table, judgement.result
 
 
 def read_rows(source: LogSource, columns: Sequence[str], *, join_keys: Sequence[str] = ()) -> pa.Table:
@@ -93,7 +98,7 @@ def history_generation(source: LogSource) -> int:
     return log_commits.generation(source.path)
 
 
-def _judged(source: LogSource, reading: Reading) -> tuple[pa.Table, np.ndarray]:
+def _deciding(source: LogSource, reading: Reading) -> pa.Table:
     """Read far enough around the asked range that every row that may decide about one inside is there.
 
     A delivery decides about another of its id only within the allowed lateness (and a little, for clocks); where ids of
@@ -104,7 +109,7 @@ def _judged(source: LogSource, reading: Reading) -> tuple[pa.Table, np.ndarray]:
         low, high = _shifted(reading.since_us, -margin_us), _shifted(reading.until_us, margin_us)
         table, streamed = _rows(source, replace(reading, since_us=low, until_us=high))
         if low is None or not streamed or not _reaches_back(table, low + reach_us):
-            return table, accepted(table, source.allowed_lateness_us)
+            return table
         margin_us *= 4
 
 

@@ -1,6 +1,7 @@
 """Point-in-time evaluation: every window of a view at every entity row, sorted once and put back in order."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ def evaluate(
     rows: pa.Table,
     at: pa.Array | pa.ChunkedArray,
     as_known: bool,
-    counts: np.ndarray | None = None,
+    counts: Callable[[], np.ndarray] | None = None,
     threads: int | None = None,
 ) -> pa.Table:
     """Every window of a view at every entity row: one column a WindowSpec, n rows in the order of `rows`.
@@ -36,7 +37,7 @@ def evaluate(
     events    accepted events as event_log.read_events gives them (event_id is looked at for first and last only)
     rows, at  n entity rows with the view's join keys, and their instants (timestamp[us, UTC]; null sees nothing)
     as_known  leave out what was created after the row's instant
-    counts    (m,) bool which events count, where some were not accepted; None: all
+    counts    gives (m,) bool which events count, where some were not accepted; None: all
     threads   how many windows are evaluated at a time; None: one a processor
 
     A row with a null key, of an unknown entity or with nothing in a window gets 0 for count, count_distinct and sum and

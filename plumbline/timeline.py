@@ -5,14 +5,15 @@ entity 7   events   e0    e1  e2        e3      e4
            ends            1         3              5       the first event that is not before the row
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
+from plumbline.compiled import kernel
 from plumbline.entity_keys import NOBODY, entity_codes
 from plumbline.log_times import int64_values, valid_mask
 
@@ -41,14 +42,14 @@ def align(
     rows: pa.Table,
     join_keys: Sequence[str],
     at: pa.Array | pa.ChunkedArray,
-    counts: np.ndarray | None = None,
+    counts: Callable[[], np.ndarray] | None = None,
     shift_us: int = 0,
 ) -> Timeline:
     """Put events and entity rows into one timeline; equal times keep the order they came in.
 
     events     n events with the join keys and event_timestamp (timestamp[us, UTC])
     rows, at   m rows with the join keys, and their instants; rows with a null key or instant are of nobody
-    counts     (n,) bool which events count; None: all
+    counts     gives (n,) bool which events count, asked when it is needed; None: all
     shift_us   added to the instants: 1 makes an event at the instant itself one before it
 
     Raises EntityKeyError for join keys whose types do not compare.
@@ -58,13 +59,15 @@ def align(
     )
     if not join_keys:
         event_codes, row_codes = np.zeros(events.num_rows, np.int64), np.zeros(len(at), np.int64)
-    if counts is not None and not counts.all():
-        event_codes = np.where(counts, event_codes, NOBODY)
     if at.null_count:
         row_codes = np.where(valid_mask(at), row_codes, NOBODY)
     event_us, row_us = int64_values(events["event_timestamp"]), int64_values(at) + shift_us
-    event_order, event_starts, event_us = _sorted(event_codes, event_us, entities)
-    row_order, row_starts, row_us = _sorted(row_codes, row_us, entities)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        sorted_rows = beside.submit(_sorted, row_codes, row_us, entities)
+        if counts is not None and not (counted := counts()).all():
+            event_codes = np.where(counted, event_codes, NOBODY)
+        event_order, event_starts, event_us = _sorted(event_codes, event_us, entities)
+        row_order, row_starts, row_us = sorted_rows.result()
     ends = _ends(event_us, event_starts, row_us, row_starts)
     return Timeline(event_order, event_us, event_starts, row_order, row_us, row_starts, ends)
 
@@ -86,7 +89,7 @@ def order_ties(line: Timeline, events: pa.Table, by_id: bool) -> None:
     line.event_order[places] = rows[order.to_numpy()]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def window_begins(
     event_us: np.ndarray,
     event_starts: np.ndarray,
@@ -112,7 +115,7 @@ def window_begins(
     return begins
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ends(event_us: np.ndarray, event_starts: np.ndarray, row_us: np.ndarray, row_starts: np.ndarray) -> np.ndarray:
     ends = np.empty(len(row_us), np.int64)
     for entity in range(len(row_starts) - 1):
@@ -124,7 +127,7 @@ def _ends(event_us: np.ndarray, event_starts: np.ndarray, row_us: np.ndarray, ro
     return ends
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sorted(codes: np.ndarray, times: np.ndarray, entities: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A counting sort by code, then a stable sort by time of those entities that are not sorted already."""
     starts = np.zeros(entities + 1, np.int64)
@@ -155,7 +158,7 @@ def _sorted(codes: np.ndarray, times: np.ndarray, entities: int) -> tuple[np.nda
     return order, starts, ordered
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _tied(event_us: np.ndarray, event_starts: np.ndarray) -> np.ndarray:
     """Which events share entity and instant with another."""
     tied = np.zeros(len(event_us), np.bool_)

@@ -1,6 +1,6 @@
 """What a call for history asks of one view, and its answer from the view's events: the same function for every engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,8 @@ from plumbline.slowly_changing import latest
 if TYPE_CHECKING:
     from plumbline.spec import LogSource, ViewSpec
 
-Judged = tuple[pa.Table, np.ndarray | None]
-"""Rows of a log, and which of them count (None: all)."""
+Judged = tuple[pa.Table, Callable[[], np.ndarray] | None]
+"""Rows of a log, and what says which of them count (None: all)."""
 
 
 @dataclass(frozen=True)
