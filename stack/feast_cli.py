@@ -1,9 +1,11 @@
 """Feast's own command line on this project's repo and settings: `python -m stack.feast_cli feature-views list`.
 
-`feast -c feature_repo ...` is the same, once the variables that feature_store.yaml expands are set.
+`.venv/bin/feast -c feature_repo ...`, which `make setup` writes, is the same without our -c and our one-line errors.
 """
 
+import os
 import sys
+import warnings
 from datetime import UTC, datetime
 
 from feature_repo import REPO_PATH, store_environment
@@ -26,6 +28,15 @@ def main() -> int:
         print(f"feast: {problem}", file=sys.stderr)
         return 1
     return reporting.run(name, command(*arguments), environment, settings.logs_dir / f"feast-{name}.log")
+
+
+def as_feast() -> int:
+    """Feast's command line with the arguments of this process, in an environment that has the settings."""
+    os.environ.update(store_environment(Settings.from_env()))
+    warnings.showwarning = lambda *_, **__: None
+    from feast.cli.cli import cli
+
+    return int(cli() or 0)
 
 
 def command(*arguments: str) -> list[str]:
