@@ -15,6 +15,16 @@ VENV_PYTHON = VENV / "bin" / "python"
 LOGS = PROJECT_ROOT / ".parts"
 SYSTEM_CERTIFICATES = {"UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"}
 """uv trusts what the machine trusts, a company's certificate included; the second name is the older one."""
+FEAST = VENV / "bin" / "feast"
+FEAST_WITH_SETTINGS = f"""\
+#!{VENV_PYTHON}
+# Feast's own command line, given what feature_store.yaml expands; written by `make setup`.
+import sys
+
+from stack.feast_cli import as_feast
+
+sys.exit(as_feast())
+"""
 PIP = (VENV_PYTHON, "-m", "pip", "--disable-pip-version-check")
 
 
@@ -25,7 +35,8 @@ class NoVenv(RuntimeError):
 def install(lock: str) -> None:
     """Make .venv and install requirements/<lock>.lock into it, every file checked against its hash.
 
-    Uses uv where it can (faster), else pip, which also knows a machine's own mirrors and certificates.
+    Uses uv where it can (faster), else pip, which also knows a machine's own mirrors and certificates. Both compile to
+    bytecode here and now, so that no process does it each time where Python may not write any itself.
     Raises NoVenv or steps.StepFailed.
     """
     LOGS.mkdir(exist_ok=True)
@@ -37,6 +48,7 @@ def install(lock: str) -> None:
         _install_packages(path)
         stamps.write(VENV, wanted)
     _put_checkout_on_path()
+    _give_feast_the_settings()
 
 
 def _make_venv() -> None:
@@ -62,7 +74,7 @@ def _install_packages(lock: Path) -> None:
     uv = _uv(lock)
     if uv:
         try:
-            command = [uv, "pip", *arguments, "--python", VENV_PYTHON]
+            command = [uv, "pip", *arguments, "--python", VENV_PYTHON, "--compile-bytecode"]
             return steps.run(title, command, LOGS / "uv.log", environment={**os.environ, **SYSTEM_CERTIFICATES})
         except steps.StepFailed as refused:
             print(f"{refused}\nTrying pip, which knows this machine's mirrors and certificates.")
@@ -87,3 +99,11 @@ def _put_checkout_on_path() -> None:
         path = site_packages / "plumbline_checkout.pth"
         if not path.exists() or path.read_text() != f"{PROJECT_ROOT}\n":
             path.write_text(f"{PROJECT_ROOT}\n")
+
+
+def _give_feast_the_settings() -> None:
+    """`feast -c feature_repo ...` itself reads no .env and has no defaults: it would look for a registry named ${...}."""
+    if not FEAST.exists() or FEAST.read_text() != FEAST_WITH_SETTINGS:
+        FEAST.unlink(missing_ok=True)
+        FEAST.write_text(FEAST_WITH_SETTINGS)
+        FEAST.chmod(0o755)
