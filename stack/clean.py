@@ -8,7 +8,7 @@ from stack import stop
 
 GENERATED = (
     *("kafka", "redis", "mlflow", "run", "logs", "events", "quarantine", "reports", "data_docs"),
-    *("checkpoints", "models", "spool", "registry.db"),
+    *("checkpoints", "models", "spool", "registry.db", "raw/simulator", "scenario", "simulator", "mlflow-artifacts"),
 )
 CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist", "spark-warehouse")
 
@@ -17,7 +17,9 @@ def main() -> None:
     """Only names that the project writes are deleted, so that DATA_DIR may be a folder with other things in it."""
     stop.main()
     data_dir = Settings.from_env().data_dir
-    deleted = [path.name for path in (data_dir / name for name in GENERATED) if _delete(path)]
+    deleted = [name for name in GENERATED if _delete(data_dir / name)]
+    if (data_dir / "raw").is_dir() and not any((data_dir / "raw").iterdir()):
+        (data_dir / "raw").rmdir()
     for name in CACHES:
         _delete(PROJECT_ROOT / name)
     left = sorted(path.name for path in data_dir.glob("*")) if data_dir.exists() else []
