@@ -8,8 +8,8 @@ claims an id. History (rows without a partition) is exempt.
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
+from plumbline.compiled import kernel
 from plumbline.durations import MINUTE
 from plumbline.hashing import hashes, spread
 from plumbline.log_times import int64_values, valid_mask
@@ -61,7 +61,7 @@ def _once(candidates: np.ndarray, partition: np.ndarray, offset: np.ndarray) -> 
     return np.sort(candidates[order[np.concatenate(([True], ~repeats))]])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rises(candidates: np.ndarray, partition: np.ndarray, offset: np.ndarray, last: np.ndarray) -> bool:
     """Whether offsets rise from row to row of each partition, so that no two are equal; `last` holds -1 a partition."""
     for row in candidates:
@@ -83,7 +83,7 @@ def _disputed(ids: pa.ChunkedArray, partition: np.ndarray, candidates: np.ndarra
     return suspects[np.isin(slots[suspects], repeated)]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _marked_twice(slots: np.ndarray, known: np.ndarray, bits: int) -> np.ndarray:
     """(n,) True where another slot has the same of 2 ** bits marks (a Bloom filter of one hash, and one of second times)."""
     shift, words = np.uint64(64 - bits), 1 << (bits - 6)
@@ -114,7 +114,7 @@ def _deliveries(
     return rows[order], np.concatenate(([0], np.flatnonzero(changes) + 1, [len(order)]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _claims(starts: np.ndarray, claims_until_us: np.ndarray, created_us: np.ndarray) -> np.ndarray:
     """Of each id's deliveries in order of offset, those that no accepted earlier one still claims."""
     counts = np.zeros(len(created_us), dtype=np.bool_)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
+from plumbline.compiled import kernel
 from plumbline.log_times import int64_values, valid_mask
 
 
@@ -35,7 +35,7 @@ def _is_bytes(data_type: pa.DataType) -> bool:
     return pa.types.is_string(data_type) or pa.types.is_binary(data_type) or _is_large(data_type)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hash_bytes(bounds: np.ndarray, data: np.ndarray) -> np.ndarray:
     """FNV-1a over eight bytes at a time."""
     hashes = np.empty(len(bounds) - 1, dtype=np.uint64)

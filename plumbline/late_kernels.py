@@ -14,8 +14,8 @@ when one enters or leaves, O(1) a row.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from plumbline.compiled import kernel
 from plumbline.timeline import Timeline
 from plumbline.window_kernels import add_error_free, merge_moments
 
@@ -59,7 +59,7 @@ def find_late(line: Timeline, created_us: np.ndarray) -> tuple[np.ndarray, Late]
     return mask, Late(np.flatnonzero(sizes), starts, places, entry, entry_us, line.row_us, line.row_starts)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _late_mask(
     event_us: np.ndarray, created_us: np.ndarray, event_starts: np.ndarray, row_us: np.ndarray, row_starts: np.ndarray
 ) -> np.ndarray:
@@ -73,7 +73,7 @@ def _late_mask(
     return late
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_late_counts(late: Late, begins: np.ndarray, valid: np.ndarray, counts: np.ndarray) -> None:
     """Add the valid late events in each row's window to counts."""
     entered = np.zeros(len(late.places), np.bool_)
@@ -94,7 +94,7 @@ def add_late_counts(late: Late, begins: np.ndarray, valid: np.ndarray, counts: n
             counts[row] += n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_late_wide(
     late: Late, begins: np.ndarray, valid: np.ndarray, values: np.ndarray, highs: np.ndarray, lows: np.ndarray
 ) -> None:
@@ -124,7 +124,7 @@ def add_late_wide(
             lows[row] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_late_sums(
     late: Late, begins: np.ndarray, valid: np.ndarray, values: np.ndarray, sums: np.ndarray, errors: np.ndarray
 ) -> None:
@@ -149,7 +149,7 @@ def add_late_sums(
             sums[row], errors[row] = add_error_free(sums[row], errors[row] + tree_error[1], tree[1])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_late_moments(
     late: Late,
     begins: np.ndarray,
@@ -182,7 +182,7 @@ def add_late_moments(
             )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def raise_to_late_max(
     late: Late, begins: np.ndarray, valid: np.ndarray, values: np.ndarray, largest: np.ndarray, lowest: float
 ) -> None:
@@ -209,7 +209,7 @@ def raise_to_late_max(
             largest[row] = max(largest[row], tree[1])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def distinct_counts(
     codes: np.ndarray, timely: np.ndarray, late: Late, begins: np.ndarray, ends: np.ndarray, distinct: int
 ) -> np.ndarray:
@@ -254,7 +254,7 @@ def distinct_counts(
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _power_of_two(n: int) -> int:
     power = 1
     while power < n:
@@ -262,7 +262,7 @@ def _power_of_two(n: int) -> int:
     return power
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _set_sum(tree: np.ndarray, error: np.ndarray, node: int, value: float) -> None:
     tree[node], error[node] = value, 0.0
     while node > 1:
@@ -271,7 +271,7 @@ def _set_sum(tree: np.ndarray, error: np.ndarray, node: int, value: float) -> No
         tree[node], error[node] = add_error_free(tree[left], error[left] + error[right], tree[right])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _set_moments(n: np.ndarray, mean: np.ndarray, m2: np.ndarray, node: int, count: int, value: float) -> None:
     n[node], mean[node], m2[node] = count, value, 0.0
     while node > 1:
@@ -280,7 +280,7 @@ def _set_moments(n: np.ndarray, mean: np.ndarray, m2: np.ndarray, node: int, cou
         n[node], mean[node], m2[node] = merge_moments(n[left], mean[left], m2[left], n[right], mean[right], m2[right])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _raise_parents(tree: np.ndarray, node: int) -> None:
     while node > 1:
         node //= 2

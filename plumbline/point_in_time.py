@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
+from plumbline.compiled import kernel
 from plumbline.late_kernels import find_late, no_late
 from plumbline.log_times import int64_values
 from plumbline.timeline import Timeline, align, order_ties, window_begins
@@ -95,7 +95,7 @@ class _Answers:
         return _declared(pa.array(values, mask=missing), window, where)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _taken(values: np.ndarray, places: np.ndarray, otherwise: float) -> np.ndarray:
     """values[places], and `otherwise` for a negative place."""
     taken = np.empty(len(places), values.dtype)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 
+from plumbline.compiled import kernel
 from plumbline.late_kernels import (
     Late,
     add_late_counts,
@@ -167,7 +167,7 @@ def _largest(values: np.ndarray, column: Column, window: Window) -> np.ndarray:
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rounded(highs: np.ndarray, lows: np.ndarray) -> np.ndarray:
     """(m,) 128-bit integers as the nearest float64, ties to even."""
     rounded = np.empty(len(highs))

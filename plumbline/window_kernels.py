@@ -11,10 +11,11 @@ O(1) an event.
 """
 
 import numpy as np
-from numba import njit
+
+from plumbline.compiled import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_error_free(total: float, error: float, value: float) -> tuple[float, float]:
     """Add to a sum that carries its own rounding error (Knuth's TwoSum)."""
     added = total + value
@@ -22,7 +23,7 @@ def add_error_free(total: float, error: float, value: float) -> tuple[float, flo
     return added, error + ((total - (added - shift)) + (value - shift))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def merge_moments(n: int, mean: float, m2: float, other_n: int, other_mean: float, other_m2: float) -> tuple[int, float, float]:
     """Count, mean and sum of squared distances of two samples together (Chan, Golub, LeVeque 1979)."""
     if n == 0:
@@ -34,7 +35,7 @@ def merge_moments(n: int, mean: float, m2: float, other_n: int, other_mean: floa
     return both, mean + distance * (other_n / both), m2 + other_m2 + distance * distance * (n * (other_n / both))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sliding_sum(values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(m,) sums of float64 values and what rounding took from them."""
     sums, errors = np.zeros(len(begins)), np.zeros(len(begins))
@@ -63,7 +64,7 @@ def sliding_sum(values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends:
     return sums, errors
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sliding_moments(
     values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -94,7 +95,7 @@ def sliding_moments(
     return counts, means, m2s
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sliding_max(values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends: np.ndarray, lowest: float) -> np.ndarray:
     """(m,) largest values, of any numeric type; `lowest` where there is none."""
     largest = np.full(len(begins), lowest, values.dtype)
@@ -120,7 +121,7 @@ def sliding_max(values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends:
     return largest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def prefix_sums(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """(n + 1,) sums of the valid integers before each place."""
     sums = np.empty(len(values) + 1, np.int64)
@@ -130,7 +131,7 @@ def prefix_sums(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return sums
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def differences(before: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """(m,) sums over [begin, end) from sums before each place."""
     sums = np.empty(len(begins), np.int64)
@@ -139,7 +140,7 @@ def differences(before: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.
     return sums
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def wide_prefix_sums(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n + 1,) prefix sums of integers, as high and low words of 128 bits (two's complement): nothing overflows."""
     high, low = np.zeros(len(values) + 1, np.int64), np.zeros(len(values) + 1, np.uint64)
@@ -151,7 +152,7 @@ def wide_prefix_sums(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray,
     return high, low
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def wide_differences(high: np.ndarray, low: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(m,) sums over [begin, end) from 128-bit prefix sums, as high and low words."""
     highs, lows = np.empty(len(begins), np.int64), np.empty(len(begins), np.uint64)
@@ -162,7 +163,7 @@ def wide_differences(high: np.ndarray, low: np.ndarray, begins: np.ndarray, ends
     return highs, lows
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def first_valid(valid: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """(m,) position of the first valid event in each window, -1 where there is none."""
     following = np.empty(len(valid) + 1, np.int64)
@@ -175,7 +176,7 @@ def first_valid(valid: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.n
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def last_valid(valid: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """(m,) position of the last valid event in each window, -1 where there is none."""
     preceding = np.empty(len(valid) + 1, np.int64)
