@@ -13,12 +13,13 @@ from feast.infra.compute_engines.base import ComputeEngine
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.type_map import python_values_to_proto_values
 
+from plumbline.apply_checks import refuse_nonsense
 from plumbline.deliveries import Claims
 from plumbline.event_log import history_generation, log_positions, read_events, read_rows
 from plumbline.event_table import typed
 from plumbline.install import Installer, install_claims, log_cut
 from plumbline.instant import to_microseconds
-from plumbline.online_store import WindowedOnlineStore, refuse_nonsense
+from plumbline.online_store import WindowedOnlineStore
 from plumbline.spec import is_windowed, log_source
 from plumbline.value_codec import entity_bytes, join_key_columns
 from plumbline.versions import Version

@@ -10,9 +10,10 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 
 from plumbline.answer import Answer
+from plumbline.feature_vectors import status_of, warn_of_overflows
 from plumbline.instant import from_microseconds
 from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
-from plumbline.online_store import WindowedOnlineStore, status_of, warn_of_overflows
+from plumbline.online_store import WindowedOnlineStore
 from plumbline.spec import WindowSpec, is_windowed
 from plumbline.value_codec import entity_bytes
 from plumbline.value_proto import plain_value, value_proto

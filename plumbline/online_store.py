@@ -1,39 +1,36 @@
 """Feast's online store, with windows: values are computed from states at the instant of the read, so they decay."""
 
 import asyncio
-import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import feast
-from feast import Entity, FeatureService, FeatureView, Field, RepoConfig, utils
-from feast.base_feature_view import BaseFeatureView
-from feast.feature_view import DUMMY_ENTITY_NAME
+from feast import Entity, FeatureService, FeatureView, RepoConfig, utils
 from feast.infra.infra_object import InfraObject
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.infra.supported_async_methods import SupportedAsyncMethods
-from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.online_response import OnlineResponse
 from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
-from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 from feast.repo_config import FeastConfigBaseModel
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from plumbline import versions
+from plumbline.apply_checks import refuse_nonsense
+from plumbline.feature_vectors import feature_column, respond
 from plumbline.instant import from_microseconds, read_instant_us, to_microseconds
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
+from plumbline.on_demand import with_full_names
 from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
-from plumbline.spec import DeclarationError, is_windowed, log_source, view_spec
+from plumbline.spec import is_windowed, view_spec
 from plumbline.store_client import SWAP, StoreClient
 from plumbline.value_codec import entity_bytes
-from plumbline.value_proto import plain_value, value_proto
+from plumbline.value_proto import plain_value
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +177,7 @@ class WindowedOnlineStore(OnlineStore):
         wanted = requested_features or [field.name for field in table.features]
         read = self.read_request(config, table, [_entity_of_key(key) for key in entity_keys])
         answers = self.reader(config).read([read], at_us)[0]
-        columns = [_feature_column(table, read, answers, name)[0] for name in wanted]
+        columns = [feature_column(table, read, answers, name)[0] for name in wanted]
         return [
             (from_microseconds(at_us), {name: column[i] for name, column in zip(wanted, columns, strict=True)})
             if answer.found
@@ -222,7 +219,7 @@ class WindowedOnlineStore(OnlineStore):
             # Feast 0.67 lists a registered stream view's join keys among its features; they are in every answer anyway
             join_keys = view.join_keys
             asked = [name for name in names if name not in join_keys]
-            _respond(online_features_response, view, asked, read, of_view, at_us, full_feature_names)
+            respond(online_features_response, view, asked, read, of_view, at_us, full_feature_names)
 
     async def _read_features_per_fv_async(self, *args: Any, **kwargs: Any) -> None:
         await asyncio.to_thread(self._read_features_per_fv, *args, **kwargs)
@@ -258,7 +255,7 @@ class WindowedOnlineStore(OnlineStore):
         feature_types = self._build_feature_types(grouped_refs)
         if on_demand:
             if full_feature_names:
-                on_demand = [prefixed(view) if view.mode == "python" else view for view in on_demand]
+                on_demand = [with_full_names(view) if view.mode == "python" else view for view in on_demand]
             utils._augment_response_with_on_demand_transforms(
                 response, feature_refs, on_demand, full_feature_names, feature_types=feature_types
             )
@@ -292,19 +289,6 @@ class WindowedOnlineStore(OnlineStore):
         return self._clients[timeout_ms]
 
 
-def prefixed(view: OnDemandFeatureView) -> OnDemandFeatureView:
-    """A copy of an on-demand view of mode python that returns `<view>__<name>` instead of `<name>`."""
-    prefix = f"{view.projection.name_to_use()}__"
-    copied = copy.copy(view)
-    copied.features = [Field(name=prefix + field.name, dtype=field.dtype) for field in view.features]
-    transform = view.transform_dict
-    named = {field.name for field in view.features}
-    copied.transform_dict = lambda inputs: {
-        (prefix + name if name in named else name): values for name, values in transform(inputs).items()
-    }
-    return copied
-
-
 def _columnar(entity_rows: list[dict[str, Any]] | Mapping[str, Any]) -> Mapping[str, Any]:
     """Entity rows as columns; raises ValueError when the rows have different names."""
     if not isinstance(entity_rows, list):
@@ -313,41 +297,6 @@ def _columnar(entity_rows: list[dict[str, Any]] | Mapping[str, Any]) -> Mapping[
     if any(row.keys() != names for row in entity_rows):
         raise ValueError("All entity_rows must have the same keys.")
     return {name: [row[name] for row in entity_rows] for name in names}
-
-
-def refuse_nonsense(
-    views: Sequence[BaseFeatureView | OnDemandFeatureView], config: RepoConfig, entities: Sequence[Entity]
-) -> None:
-    """Compile every windowed view; raises DeclarationError for the first that makes no sense.
-
-    Its entities must be among those applied with it or registered before, and two views over one log must agree on its
-    allowed_lateness.
-    """
-    windowed = [view for view in views if is_windowed(view)]
-    _refuse_unknown_entities(windowed, config, entities)
-    lateness: dict[str, tuple[str, int]] = {}
-    for view in windowed:
-        view_spec(view, config.repo_path)
-        source = log_source(view, config.repo_path)
-        other, other_us = lateness.setdefault(source.path, (view.name, source.allowed_lateness_us))
-        if other_us != source.allowed_lateness_us:
-            raise DeclarationError(
-                f"Views '{other}' and '{view.name}' read the log {source.path} with different allowed_lateness; a log has one."
-            )
-
-
-def _refuse_unknown_entities(views: Sequence[FeatureView], config: RepoConfig, entities: Sequence[Entity]) -> None:
-    applied = {entity.name for entity in entities}
-    unknown = {name: view.name for view in views for name in view.entities if name not in applied | {DUMMY_ENTITY_NAME}}
-    if not unknown:
-        return
-    registered = {entity.name for entity in feast.FeatureStore(config=config).list_entities()}
-    for name, view in unknown.items():
-        if name not in registered:
-            raise DeclarationError(
-                f"View '{view}': entity '{name}' is not known; apply it together with the view "
-                f"(registered are: {', '.join(sorted(registered | applied)) or 'none'})."
-            )
 
 
 def _entities(view: FeatureView, values: Mapping[str, Sequence[ValueProto]]) -> list[bytes | None]:
@@ -360,69 +309,6 @@ def _entities(view: FeatureView, values: Mapping[str, Sequence[ValueProto]]) -> 
 
 def _entity_of_key(key: EntityKeyProto) -> bytes | None:
     return entity_bytes(list(key.join_keys), [[plain_value(value)] for value in key.entity_values])[0]
-
-
-def _respond(
-    response: GetOnlineFeaturesResponse,
-    view: FeatureView,
-    names: Sequence[str],
-    read: WindowedRead | VersionedRead,
-    answers: Sequence[EntityAnswer],
-    at_us: int,
-    full_feature_names: bool,
-) -> None:
-    """Append one vector a feature to Feast's response."""
-    prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
-    response.metadata.feature_names.val.extend(prefix + name for name in names)
-    times = [_response_time(answer, at_us) for answer in answers]
-    for name in names:
-        values, statuses = _feature_column(view, read, answers, name)
-        response.results.append(
-            GetOnlineFeaturesResponse.FeatureVector(values=values, statuses=statuses, event_timestamps=times)
-        )
-
-
-def _feature_column(
-    view: FeatureView, read: WindowedRead | VersionedRead, answers: Sequence[EntityAnswer], name: str
-) -> tuple[list[ValueProto], list[int]]:
-    statuses = [status_of(answer) for answer in answers]
-    if isinstance(read, VersionedRead):
-        return [_row_value(answer, name) for answer in answers], statuses
-    windows = [window.name for window in read.layout.spec.windows]
-    if name not in windows:
-        raise KeyError(f"View '{view.name}' has no feature '{name}'; it has {', '.join(windows)}.")
-    i = windows.index(name)
-    for answer in answers:
-        warn_of_overflows(answer)
-    output_type = read.layout.spec.windows[i].output_type
-    return [value_proto(answer.values[i], output_type) for answer in answers], statuses
-
-
-def warn_of_overflows(answer: EntityAnswer) -> None:
-    """Say which integer sums left int64 and were answered as null."""
-    if answer.overflows:
-        log.warning("Integer overflow, answered as null: %s", "; ".join(answer.overflows))
-
-
-def _row_value(answer: EntityAnswer, name: str) -> ValueProto:
-    if answer.row is None or name not in answer.row.features:
-        return ValueProto()
-    return ValueProto.FromString(answer.row.features[name])
-
-
-def status_of(answer: EntityAnswer) -> int:
-    """Feast's status of one entity in one view."""
-    if answer.expired:
-        return FieldStatus.OUTSIDE_MAX_AGE
-    return FieldStatus.PRESENT if answer.found else FieldStatus.NOT_FOUND
-
-
-def _response_time(answer: EntityAnswer, at_us: int) -> Timestamp:
-    """The row's time for a slowly changing view, the read's instant for a windowed one, the epoch where nothing was found."""
-    if not answer.found:
-        return Timestamp()
-    moment = at_us if answer.row is None else answer.row.event_us
-    return Timestamp(seconds=moment // 1_000_000, nanos=moment % 1_000_000 * 1_000)
 
 
 def _utc_us(at: datetime) -> int:

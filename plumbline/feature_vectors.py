@@ -1,0 +1,77 @@
+"""What the store said, as the vectors of Feast's response."""
+
+import logging
+from collections.abc import Sequence
+
+from feast import FeatureView
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from feast.protos.feast.types.Value_pb2 import Value as ValueProto
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from plumbline.online_reading import EntityAnswer, VersionedRead, WindowedRead
+from plumbline.value_proto import value_proto
+
+log = logging.getLogger(__name__)
+
+
+def respond(
+    response: GetOnlineFeaturesResponse,
+    view: FeatureView,
+    names: Sequence[str],
+    read: WindowedRead | VersionedRead,
+    answers: Sequence[EntityAnswer],
+    at_us: int,
+    full_feature_names: bool,
+) -> None:
+    """Append one vector a feature to Feast's response."""
+    prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
+    response.metadata.feature_names.val.extend(prefix + name for name in names)
+    times = [_response_time(answer, at_us) for answer in answers]
+    for name in names:
+        values, statuses = feature_column(view, read, answers, name)
+        response.results.append(
+            GetOnlineFeaturesResponse.FeatureVector(values=values, statuses=statuses, event_timestamps=times)
+        )
+
+
+def feature_column(
+    view: FeatureView, read: WindowedRead | VersionedRead, answers: Sequence[EntityAnswer], name: str
+) -> tuple[list[ValueProto], list[int]]:
+    statuses = [status_of(answer) for answer in answers]
+    if isinstance(read, VersionedRead):
+        return [_row_value(answer, name) for answer in answers], statuses
+    windows = [window.name for window in read.layout.spec.windows]
+    if name not in windows:
+        raise KeyError(f"View '{view.name}' has no feature '{name}'; it has {', '.join(windows)}.")
+    i = windows.index(name)
+    for answer in answers:
+        warn_of_overflows(answer)
+    output_type = read.layout.spec.windows[i].output_type
+    return [value_proto(answer.values[i], output_type) for answer in answers], statuses
+
+
+def warn_of_overflows(answer: EntityAnswer) -> None:
+    """Say which integer sums left int64 and were answered as null."""
+    if answer.overflows:
+        log.warning("Integer overflow, answered as null: %s", "; ".join(answer.overflows))
+
+
+def _row_value(answer: EntityAnswer, name: str) -> ValueProto:
+    if answer.row is None or name not in answer.row.features:
+        return ValueProto()
+    return ValueProto.FromString(answer.row.features[name])
+
+
+def status_of(answer: EntityAnswer) -> int:
+    """Feast's status of one entity in one view."""
+    if answer.expired:
+        return FieldStatus.OUTSIDE_MAX_AGE
+    return FieldStatus.PRESENT if answer.found else FieldStatus.NOT_FOUND
+
+
+def _response_time(answer: EntityAnswer, at_us: int) -> Timestamp:
+    """The row's time for a slowly changing view, the read's instant for a windowed one, the epoch where nothing was found."""
+    if not answer.found:
+        return Timestamp()
+    moment = at_us if answer.row is None else answer.row.event_us
+    return Timestamp(seconds=moment // 1_000_000, nanos=moment % 1_000_000 * 1_000)
