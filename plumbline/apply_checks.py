@@ -37,7 +37,7 @@ def _refuse_unknown_entities(views: Sequence[FeatureView], config: RepoConfig, e
     unknown = {name: view.name for view in views for name in view.entities if name not in applied | {DUMMY_ENTITY_NAME}}
     if not unknown:
         return
-    registered = {entity.name for entity in feast.FeatureStore(config=config).list_entities()}
+    registered = {entity.name for entity in feast.FeatureStore(repo_path=str(config.repo_path), config=config).list_entities()}
     for name, view in sorted(unknown.items()):
         if name not in registered:
             raise DeclarationError(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 from feast import Entity, Field, PushSource, StreamFeatureView
 from feast.aggregation import Aggregation
-from feast.type_map import pa_to_feast_value_type
-from feast.types import from_feast_to_pyarrow_type, from_value_type
+from feast.types import from_value_type
 
+from plumbline.arrow_types import arrow_type, feast_type
 from plumbline.durations import duration_name, microseconds
 from plumbline.spec import COLUMNS_TAG, DeclarationError, LogSource, check_function, log_schema, output_type
 
@@ -79,7 +79,7 @@ def windowed_view(
     batch = source.batch_source
     if batch is None or not batch.timestamp_field:
         raise DeclarationError(f"View '{name}': its source has no timestamp_field; name the column with the event's time.")
-    raw = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in schema or ()}
+    raw = {field.name: arrow_type(field.dtype) for field in schema or ()}
     if not raw:
         raw = _log_columns(source)
     fields = [_field(name, aggregation, raw, descriptions or {}) for aggregation in aggregations]
@@ -126,10 +126,11 @@ def _field(view: str, aggregation: Aggregation, raw: dict[str, pa.DataType], des
     input_type = raw[aggregation.column]
     check_function(view, aggregation.column, aggregation.function, input_type)
     name = aggregation.resolved_name(aggregation.time_window)
-    result = output_type(aggregation.function, input_type)
+    dtype = feast_type(output_type(aggregation.function, input_type))
+    assert dtype is not None, "check_function refuses what Feast cannot serve"
     sentence = f"{aggregation.function} of {aggregation.column} over the last {duration_name(aggregation.time_window)}"
     return Field(
         name=name,
-        dtype=from_value_type(pa_to_feast_value_type(str(result))),
+        dtype=dtype,
         description=descriptions.get(name, sentence),
     )

@@ -107,7 +107,10 @@ def _take_column(array: pa.Array, column: Column, words: np.ndarray, heap: _Heap
             words[:, FIXED_WORDS + column.key_word] = _keys(values)
         return valid
     number = pa.float64() if column.storage == FLOAT else pa.int64()
-    filled = pc.fill_null(array.cast(number), pa.scalar(0, number)).to_numpy(zero_copy_only=False)
+    try:
+        filled = pc.fill_null(array.cast(number), pa.scalar(0, number)).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"Column '{column.name}' holds a number that leaves int64: {error}") from None
     # adding 0.0 makes the two zeros one value
     words[:, FIXED_WORDS + column.value_word] = (filled + 0.0).view(np.int64) if column.storage == FLOAT else filled
     return valid

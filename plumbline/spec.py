@@ -12,8 +12,8 @@ from feast import StreamFeatureView
 from feast.aggregation import Aggregation
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.file_source import FileSource
-from feast.types import from_feast_to_pyarrow_type
 
+from plumbline.arrow_types import arrow_type, feast_type, plain_type, type_named
 from plumbline.durations import DAY, MICROSECOND, default_slide_us, duration_name, microseconds, slide_is_allowed
 
 FUNCTIONS = ("count", "sum", "mean", "min", "max", "std", "count_distinct", "first", "last")
@@ -151,7 +151,7 @@ def log_schema(source: LogSource) -> pa.Schema | None:
         return None
     dataset = pads.dataset(str(path), format="parquet", partitioning="hive" if path.is_dir() else None)
     renamed = dict(source.field_mapping)
-    return pa.schema([pa.field(renamed.get(field.name, field.name), _plain_type(field.type)) for field in dataset.schema])
+    return pa.schema([pa.field(renamed.get(field.name, field.name), plain_type(field.type)) for field in dataset.schema])
 
 
 def view_spec(view: StreamFeatureView, repo_path: Path | str | None) -> ViewSpec:
@@ -188,6 +188,11 @@ def check_function(view_name: str, column: str, function: str, input_type: pa.Da
             f"View '{view_name}': {function} of '{column}' needs a number but the column is {input_type}; "
             f"such a column has {', '.join(ANY_TYPE_FUNCTIONS)}."
         )
+    if input_type is not None and feast_type(output_type(function, input_type)) is None:
+        raise DeclarationError(
+            f"View '{view_name}': {function} of '{column}' would be a {input_type}, which Feast has no type for; "
+            "make the column text, a number or a timestamp, or take its count or count_distinct."
+        )
 
 
 def _window(view: StreamFeatureView, aggregation: Aggregation, schema: pa.Schema | None, source: LogSource) -> WindowSpec:
@@ -213,7 +218,7 @@ def _window(view: StreamFeatureView, aggregation: Aggregation, schema: pa.Schema
     check_function(view.name, aggregation.column, aggregation.function, None)
     input_type = _input_type(view, aggregation, name, schema)
     check_function(view.name, aggregation.column, aggregation.function, input_type)
-    declared = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in view.features}.get(name)
+    declared = {field.name: arrow_type(field.dtype) for field in view.features}.get(name)
     if declared is None:
         raise DeclarationError(f"{where}: the view's schema has no field '{name}'; add it, or use windowed_view().")
     return WindowSpec(
@@ -231,7 +236,7 @@ def _input_type(view: StreamFeatureView, aggregation: Aggregation, name: str, sc
     """The column's type: as windowed_view() declared it, else from the log, else from the declared result."""
     where = f"View '{view.name}', feature '{name}'"
     tagged = json.loads(view.tags.get(COLUMNS_TAG, "{}")).get(aggregation.column)
-    declared = None if tagged is None else pa.type_for_alias(tagged)
+    declared = None if tagged is None else type_named(tagged)
     if schema is None:
         return declared if declared is not None else _type_from_results(view, aggregation, name)
     if aggregation.column not in schema.names:
@@ -245,7 +250,7 @@ def _input_type(view: StreamFeatureView, aggregation: Aggregation, name: str, sc
 
 
 def _type_from_results(view: StreamFeatureView, aggregation: Aggregation, name: str) -> pa.DataType:
-    declared = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in view.features}
+    declared = {field.name: arrow_type(field.dtype) for field in view.features}
     for other in view.aggregations:
         result = declared.get(other.resolved_name(other.time_window))
         if (
@@ -304,11 +309,6 @@ def _check_names(view: StreamFeatureView, schema: pa.Schema | None) -> None:
                 f"View '{view.name}': two aggregations are named '{name}'; give one of them another name or window."
             )
         seen.add(name)
-
-
-def _plain_type(data_type: pa.DataType) -> pa.DataType:
-    """A dictionary-encoded column means what its values mean."""
-    return data_type.value_type if pa.types.is_dictionary(data_type) else data_type
 
 
 def _is_hidden(relative: Path) -> bool:

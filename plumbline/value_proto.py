@@ -1,6 +1,6 @@
 """Feature values as Feast's protobuf values, and back."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pyarrow as pa
@@ -22,7 +22,8 @@ def value_proto(value: object, data_type: pa.DataType) -> ValueProto:
     if isinstance(value, bytes):
         return ValueProto(bytes_val=value)
     if isinstance(value, datetime):
-        return ValueProto(unix_timestamp_val=to_microseconds(value) // 1_000_000)
+        moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)  # naive is UTC, as everywhere in a log
+        return ValueProto(unix_timestamp_val=to_microseconds(moment) // 1_000_000)
     return ValueProto(string_val=str(value) if isinstance(value, date | Decimal) else value)
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
-from feast.types import from_feast_to_pyarrow_type
 from feast.utils import _parse_feature_ref
 
+from plumbline.arrow_types import arrow_type
 from plumbline.durations import microseconds
 from plumbline.spec import DeclarationError, is_windowed, log_source, view_spec
 from plumbline.view_evaluation import RowRequest, ViewRequest, WindowedRequest
@@ -41,7 +41,7 @@ def _view_request(view: FeatureView, names: list[str], full: bool, repo_path: Pa
         windows = {window.name: window for window in spec.windows}
         _check_known(view, names, windows)
         return WindowedRequest(replace(spec, windows=tuple(windows[name] for name in names)), row_keys, outputs)
-    declared = {field.name: from_feast_to_pyarrow_type(field.dtype) for field in view.features}
+    declared = {field.name: arrow_type(field.dtype) for field in view.features}
     _check_known(view, names, declared)
     ttl_us = microseconds(view.ttl) if view.ttl else 0
     types = tuple(declared[name] for name in names)
