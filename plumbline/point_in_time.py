@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,22 +57,44 @@ def evaluate(
     columns = {name: Column(window, events[name], line.event_order, seen) for name, window in of_column.items()}
     answers = _Answers(spec, line, rows)
 
-    def slide(tail: tuple[int, int]) -> dict[str, pa.Array]:
-        begins = window_begins(line.event_us, line.event_starts, line.row_us, line.row_starts, *tail)
-        window = Window(begins, line.ends, timely, late)
-        asked = [w for w in spec.windows if _tail(w) == tail]
-        results = [FUNCTIONS[w.function](columns[w.column], window) for w in asked]
-        return {w.name: answers.column(w, columns[w.column], result) for w, result in zip(asked, results, strict=True)}
+    def slide(window_us: int, slide_us: int) -> Window:
+        begins = window_begins(line.event_us, line.event_starts, line.row_us, line.row_starts, window_us, slide_us)
+        return Window(begins, line.ends, timely, late)
+
+    ordered = sorted(spec.windows, key=_tail)
+    slid = {tail: _Shared(partial(slide, *tail)) for tail in map(_tail, ordered)}
+
+    def answer(window: "WindowSpec") -> pa.Array:
+        inputs = columns[window.column]
+        return answers.column(window, inputs, FUNCTIONS[window.function](inputs, slid[_tail(window)]()))
 
     features: dict[str, pa.Array] = {}
     with ThreadPoolExecutor(max_workers=threads or os.cpu_count()) as pool:
-        for part in pool.map(slide, dict.fromkeys(_tail(window) for window in spec.windows)):
-            features |= part
+        for window, values in zip(ordered, pool.map(answer, ordered), strict=True):
+            features[window.name] = values
+            if all(w.name in features for w in ordered if _tail(w) == _tail(window)):
+                slid[_tail(window)].forget()
     return pa.table([features[window.name] for window in spec.windows], names=[window.name for window in spec.windows])
 
 
 def _tail(window: "WindowSpec") -> tuple[int, int]:
     return window.window_us, window.slide_us
+
+
+class _Shared:
+    """A window of several features, found by the first thread that needs it, and let go with the last feature."""
+
+    def __init__(self, find: Callable[[], Window]) -> None:
+        self._find, self._finding = find, Lock()
+        self._found: Window | None = None
+
+    def __call__(self) -> Window:
+        with self._finding:
+            self._found = self._found or self._find()
+            return self._found
+
+    def forget(self) -> None:
+        self._found = None
 
 
 class _Answers:
