@@ -101,16 +101,17 @@ def history_generation(source: LogSource) -> int:
 def _deciding(source: LogSource, reading: Reading) -> pa.Table:
     """Read far enough around the asked range that every row that may decide about one inside is there.
 
-    A delivery decides about another of its id only within the allowed lateness (and a little, for clocks); where ids of
-    the range were delivered before it too, those deliveries may themselves be duplicates of older ones: read further.
+    A delivery decides about another of its id only within the allowed lateness (and a little, for clocks), but may itself
+    be a duplicate of an older one: where an id of the range is among the oldest rows read too, read further.
     """
-    reach_us = margin_us = source.allowed_lateness_us + DAY
+    reach_us = source.allowed_lateness_us + DAY
+    margins = 2
     while True:
-        low, high = _shifted(reading.since_us, -margin_us), _shifted(reading.until_us, margin_us)
+        low, high = _shifted(reading.since_us, -margins * reach_us), _shifted(reading.until_us, reach_us)
         table, streamed = _rows(source, replace(reading, since_us=low, until_us=high))
-        if low is None or not streamed or not _reaches_back(table, low + reach_us):
+        if low is None or not streamed or not reaches_back(table, low + reach_us, low + margins * reach_us):
             return table
-        margin_us *= 4
+        margins *= 4
 
 
 def _rows(source: LogSource, reading: Reading) -> tuple[pa.Table, bool]:
@@ -121,15 +122,15 @@ def _rows(source: LogSource, reading: Reading) -> tuple[pa.Table, bool]:
     return rows_of(log, replace(reading, end_offsets=manifest), streamed), streamed
 
 
-def _reaches_back(table: pa.Table, edge_us: int) -> bool:
-    """Whether an id was delivered both before and after `edge_us`, so that a still older delivery could decide."""
+def reaches_back(table: pa.Table, before_us: int, since_us: int) -> bool:
+    """Whether an id was delivered both before `before_us` and from `since_us` on: a still older delivery could decide."""
     streamed = valid_mask(table["source_partition"])
-    near = int64_values(table["event_timestamp"])[streamed] < edge_us
-    if not near.any() or near.all():
+    event_us = int64_values(table["event_timestamp"])
+    old, new = streamed & (event_us < before_us), streamed & (event_us >= since_us)
+    if not old.any() or not new.any():
         return False
-    ids = table["event_id"].filter(pa.array(streamed))
-    old, new = ids.filter(pa.array(near)).drop_null(), ids.filter(pa.array(~near)).drop_null()
-    return bool(pc.any(pc.is_in(new, value_set=old.combine_chunks())).as_py())
+    early, late = table["event_id"].filter(pa.array(old)).drop_null(), table["event_id"].filter(pa.array(new)).drop_null()
+    return bool(pc.any(pc.is_in(late, value_set=early.combine_chunks())).as_py())
 
 
 def _inside(table: pa.Table, since_us: int | None, until_us: int | None) -> np.ndarray:

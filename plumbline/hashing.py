@@ -59,13 +59,18 @@ def _hash_bytes(bounds: np.ndarray, data: np.ndarray) -> np.ndarray:
     return hashes
 
 
-def buckets(columns: Sequence[pa.ChunkedArray], count: int) -> np.ndarray:
-    """(n,) int64 in [0, count): rows of equal values, column by column, are in one bucket."""
-    mixed = np.zeros(len(columns[0]), dtype=np.uint64)
+def entity_hashes(columns: Sequence[pa.ChunkedArray], rows: int) -> np.ndarray:
+    """(rows,) uint64: rows of equal values, column by column, have equal hashes; without columns all rows have one."""
+    mixed = np.zeros(rows, dtype=np.uint64)
     for column in columns:
         hashed = np.where(valid_mask(column), hashes(column), np.uint64(0))
         mixed = spread(mixed ^ hashed) ^ (hashed >> np.uint64(31))
-    return ((mixed >> np.uint64(32)) % np.uint64(count)).astype(np.int64)
+    return mixed
+
+
+def buckets(hashed: np.ndarray, count: int) -> np.ndarray:
+    """(n,) int64 in [0, count): equal hashes are in one bucket."""
+    return ((hashed >> np.uint64(32)) % np.uint64(count)).astype(np.int64)
 
 
 def spread(numbers: np.ndarray) -> np.ndarray:

@@ -44,10 +44,9 @@ def features_of(rows: EntityRows, requests: Sequence[ViewRequest], as_known: boo
     return table
 
 
-def event_reading(requests: Sequence[WindowedRequest], rows: EntityRows) -> Reading:
-    """What windows over one log may see of it at these entity rows."""
+def event_reading(requests: Sequence[WindowedRequest], span: tuple[int, int] | None) -> Reading:
+    """What windows over one log may see of it at entity rows between two instants (microseconds; None: no row has one)."""
     specs = [request.spec for request in requests]
-    span = rows.range_us()
     return Reading(
         join_keys=tuple(dict.fromkeys(name for spec in specs for name in spec.join_keys)),
         columns=tuple(dict.fromkeys(name for spec in specs for name in spec.columns)),
@@ -69,7 +68,7 @@ def naming(request: ViewRequest) -> Iterator[None]:
 
 def _read_log(requests: Sequence[WindowedRequest], rows: EntityRows) -> Judged:
     with naming(requests[0]):
-        return judged_events(requests[0].source, event_reading(requests, rows))
+        return judged_events(requests[0].source, event_reading(requests, rows.range_us()))
 
 
 def _read_table(request: RowRequest) -> pa.Table:

@@ -19,11 +19,10 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel
 
-from plumbline import local_engine, log_append, table_pull
-from plumbline.entity_rows import EntityRows, entity_rows
+from plumbline import log_append, table_pull
+from plumbline.engines import evaluation
 from plumbline.retrieval import WindowedRetrievalJob
 from plumbline.spec import log_source
-from plumbline.view_evaluation import ViewRequest
 from plumbline.view_requests import view_requests
 
 
@@ -33,12 +32,14 @@ class WindowedOfflineStoreConfig(FeastConfigBaseModel):
     engine        local (in process) or spark (the same kernel in Spark tasks)
     spark_master  where Spark runs, for example "local[2]"; used when no session is active
     spark_conf    further Spark settings by name, likewise
+    staging_location  folder for to_remote_storage(), seen by every Spark executor; relative to the repo
     """
 
     type: Literal["plumbline.offline_store.WindowedOfflineStore"] = "plumbline.offline_store.WindowedOfflineStore"
     engine: Literal["local", "spark"] = "local"
     spark_master: str = "local[*]"
     spark_conf: dict[str, str] | None = None
+    staging_location: str | None = None
 
 
 class WindowedOfflineStore(OfflineStore):
@@ -59,25 +60,25 @@ class WindowedOfflineStore(OfflineStore):
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> RetrievalJob:
-        """Features of each entity row as of its event timestamp; nothing is read before the job's result is asked for.
+        """Features of each entity row as of its event timestamp; no log is read before the job's result is asked for.
 
-        entity_df  a DataFrame (or Arrow table) with join keys and event timestamps, with engine spark also SQL text;
-                   all its columns come back, its rows in their order, duplicates included
+        entity_df  a DataFrame (or Arrow table) with join keys and event timestamps; with engine spark also SQL text or a
+                   Spark DataFrame; all its columns come back, its rows in their order, duplicates included
         filter_by_created_timestamp  as known: leave out what was created after the entity row's instant
 
         Raises ValueError, one sentence, for what cannot be answered, and FeastEntityDFMissingColumnsError.
         """
         requests = view_requests(feature_views, feature_refs, full_feature_names, config.repo_path)
-        rows = _entity_rows(config, entity_df)
-        _check(rows, requests)
-        keys = [name for name in rows.table.column_names if name != rows.timestamp_column]
-        metadata = RetrievalMetadata(list(feature_refs), keys, *rows.range())
+        asked = evaluation(config.offline_store, entity_df, requests, filter_by_created_timestamp)
+        keys = [name for name in asked.rows.table.column_names if name != asked.rows.timestamp_column]
         return WindowedRetrievalJob(
-            lambda: _features_of(config, rows, requests, filter_by_created_timestamp),
+            asked.to_arrow,
             repo_path=config.repo_path,
             full_feature_names=full_feature_names,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
-            metadata=metadata,
+            metadata=RetrievalMetadata(list(feature_refs), keys, *asked.range),
+            write=asked.write,
+            staging_location=config.offline_store.staging_location,
         )
 
     @staticmethod
@@ -148,35 +149,6 @@ class WindowedOfflineStore(OfflineStore):
             partitioning=destination.partition_by,
             existing_data_behavior="overwrite_or_ignore",
         )
-
-
-def _features_of(config: RepoConfig, rows: EntityRows, requests: list[ViewRequest], as_known: bool) -> pa.Table:
-    if config.offline_store.engine == "local":
-        return local_engine.features_of(rows, requests, as_known)
-    from plumbline import spark  # pyspark is an optional dependency and takes a second to import
-
-    return spark.features_of(spark.session(config.offline_store), rows, requests, as_known)
-
-
-def _entity_rows(config: RepoConfig, entity_df: pd.DataFrame | pa.Table | str | None) -> EntityRows:
-    if isinstance(entity_df, pd.DataFrame | pa.Table):
-        return entity_rows(entity_df)
-    if entity_df is None:
-        raise ValueError("Windows are as of an instant: pass entity_df with join keys and event_timestamp, not start_date.")
-    if not isinstance(entity_df, str):
-        raise ValueError(f"entity_df must be a pandas DataFrame or a pyarrow Table, not {type(entity_df).__name__}.")
-    if config.offline_store.engine != "spark":
-        raise ValueError("entity_df as SQL needs `offline_store: {engine: spark}`; the local engine takes a DataFrame.")
-    from plumbline import spark
-
-    return entity_rows(spark.session(config.offline_store).sql(entity_df).toArrow())
-
-
-def _check(rows: EntityRows, requests: list[ViewRequest]) -> None:
-    rows.require([key for request in requests for key in request.row_keys])
-    taken = sorted({name for request in requests for name in request.outputs} & set(rows.table.column_names))
-    if taken:
-        raise ValueError(f"entity_df already has a column {', '.join(taken)}; rename it, or ask for full_feature_names=True.")
 
 
 def _file_source(source: DataSource) -> FileSource:

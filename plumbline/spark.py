@@ -3,35 +3,37 @@ same evaluation as the local engine in every bucket."""
 
 import math
 import os
+import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import groupby
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.functions import monotonically_increasing_id
 
-from plumbline import local_engine, log_commits, spark_tasks
-from plumbline.durations import DAY
-from plumbline.entity_rows import EntityRows
-from plumbline.log_files import LogFiles, open_log
-from plumbline.log_rows import Reading, check_columns, is_streamed, rows_of
+from plumbline import local_engine, spark_tasks
+from plumbline.entity_split import SAMPLE, split_of
+from plumbline.log_append import write_parquet
 from plumbline.log_times import int64_values
-from plumbline.spark_tasks import Job, Shard
-from plumbline.view_evaluation import RowRequest, ViewRequest, WindowedRequest
+from plumbline.parcels import ERROR, FURTHER, PARCEL_SQL, PATH, Received
+from plumbline.part_files import Finish, part_writer, published, staged
+from plumbline.spark_plan import Asked, Job, grouped, opened
+from plumbline.spark_rows import FrameRows, Rows
+from plumbline.view_evaluation import ViewRequest
 
 if TYPE_CHECKING:
     from plumbline.offline_store import WindowedOfflineStoreConfig
 
-SHARD_ROWS = 1_000_000
-"""Row groups are read in runs of about this many rows."""
 BUCKET_ROWS = 400_000
 """Events and entity rows that a bucket should hold."""
-PARCELS = "bucket int, holds int, arrow binary"
-ANSWERS = "error string, arrow binary"
+FILE_ROWS = range(50_000, 1_000_000)
+"""How many rows a file of a saved training set has."""
+ONE_PART = 2**62
+"""Rows of a result that is not divided."""
 
 
 def session(config: "WindowedOfflineStoreConfig") -> SparkSession:
@@ -56,130 +58,110 @@ def session(config: "WindowedOfflineStoreConfig") -> SparkSession:
     return builder.getOrCreate()
 
 
-def features_of(spark: SparkSession, rows: EntityRows, requests: Sequence[ViewRequest], as_known: bool) -> pa.Table:
-    """What local_engine.features_of answers, evaluated in Spark: views over one log and the same keys in one job.
+def frame_rows(frame: DataFrame) -> FrameRows:
+    """The rows of a Spark DataFrame as entity rows, in its order."""
+    return FrameRows(frame, frame.withColumn(spark_tasks.ROW, monotonically_increasing_id()))
+
+
+class History:
+    """Historical features of entity rows, evaluated in Spark: views over one log and the same keys in one job.
 
     Raises what the local engine raises, and PySparkException where Spark fails.
     """
-    features: dict[str, pa.ChunkedArray] = {}
-    for _, group in groupby(sorted(requests, key=_affinity), key=_affinity):
-        together = list(group)
-        if not together[0].row_keys or not len(rows.at):
-            table = local_engine.features_of(rows, together, as_known)
-            features |= {name: table[name] for request in together for name in request.outputs}
-        else:
-            features |= _retried(spark, rows, together, as_known)
-    table = rows.table
-    for request in requests:
-        for name in request.outputs:
-            table = table.append_column(name, features[name])
-    return table
+
+    def __init__(self, spark: SparkSession, rows: Rows, requests: Sequence[ViewRequest], as_known: bool) -> None:
+        self._spark, self._rows, self._requests, self._as_known = spark, rows, requests, as_known
+        self._groups = grouped(requests)
+
+    def to_arrow(self) -> pa.Table:
+        """What local_engine.features_of answers, in the driver."""
+        if not self._rows.count:
+            return local_engine.features_of(self._rows.empty, self._requests, self._as_known)
+        outputs = [asked.outputs for asked in self._groups]
+
+        def collected(margins: int) -> Received:
+            frames = [*self._answers(margins, ONE_PART), *self._rows.apart(self._spark, ONE_PART)]
+            return Received(reduce(DataFrame.unionByName, frames).toArrow().to_batches())
+
+        received = _attempted(collected)
+        table = spark_tasks.assembled(self._rows.together(received), received, outputs)
+        return table.select([*self._rows.empty.table.column_names, *(n for r in self._requests for n in r.outputs)])
+
+    def write(self, target: Path, finish: Finish) -> list[str]:
+        """Write what to_arrow gives as a folder of Parquet files, from the tasks; their paths in the order of the rows.
+
+        finish is applied to the rows of each file. The folder appears whole, in the place of whatever was there.
+        """
+        staging = staged(target)
+        try:
+            if not self._rows.count:
+                write_parquet(finish(self.to_arrow()), staging / "part-00000.parquet")
+                return published(staging, ["part-00000.parquet"], target)
+            received = _attempted(partial(self._written, staging, finish))
+            return published(staging, received.words(PATH), target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _written(self, staging: Path, finish: Finish, margins: int) -> Received:
+        share = math.ceil(self._rows.count / (2 * self._parallelism))
+        size = min(max(share, FILE_ROWS.start), FILE_ROWS.stop)
+        frames = [*self._answers(margins, size), self._rows.whole(self._spark, size)]
+        outputs = [asked.outputs for asked in self._groups]
+        parts = reduce(DataFrame.unionByName, frames).repartitionById(math.ceil(self._rows.count / size), "place")
+        return Received(parts.mapInArrow(part_writer(staging, size, outputs, finish), PARCEL_SQL).toArrow().to_batches())
+
+    def _answers(self, margins: int, rows_a_part: int) -> list[DataFrame]:
+        """The answers to each group of views as parcels by part of the result."""
+        frames = []
+        for number, asked in enumerate(self._groups):
+            job = self._job(asked, margins)
+            parcels = self._rows.by_entity(self._spark, job)
+            if job.log.shards:
+                parcels = parcels.unionByName(self._events(job))
+            placed = parcels.repartitionById(job.split.count, "place")
+            frames.append(placed.mapInArrow(spark_tasks.evaluator(job, number, rows_a_part), PARCEL_SQL))
+        return frames
+
+    def _events(self, job: Job) -> DataFrame:
+        """The accepted events of the log as parcels by entity."""
+        numbers = self._spark.range(0, len(job.log.shards), 1, len(job.log.shards))
+        events = numbers.mapInArrow(spark_tasks.shard_reader(job), PARCEL_SQL)
+        if not job.judged:
+            return events
+        return events.repartitionById(job.split.count, "place").mapInArrow(spark_tasks.judge(job), PARCEL_SQL)
+
+    def _job(self, asked: Asked, margins: int) -> Job:
+        rows = self._rows
+        log = opened(asked, rows.range_us(), margins)
+        sample, at = rows.sample(SAMPLE, asked.row_keys)
+        hashed = spark_tasks.row_hashes(asked, log.empty, sample, len(at))
+        others = max(4 * self._parallelism, math.ceil((log.held + rows.count) / BUCKET_ROWS))
+        split = split_of(hashed, int64_values(at), rows.count, others, asked.reach_us)
+        keys = rows.empty.table.select(list(asked.row_keys)).rename_columns(list(asked.join_keys))
+        return Job(asked, log, split, keys, self._as_known)
+
+    @property
+    def _parallelism(self) -> int:
+        return self._spark.sparkContext.defaultParallelism
 
 
-def _affinity(request: ViewRequest) -> tuple[str, ...]:
-    """Requests of one affinity are evaluated together."""
-    windowed = isinstance(request, WindowedRequest)
-    return str(windowed), repr(request.source), repr(_join_keys(request)), repr(request.row_keys)
-
-
-def _join_keys(request: ViewRequest) -> tuple[str, ...]:
-    return request.spec.join_keys if isinstance(request, WindowedRequest) else request.join_keys
-
-
-def _retried(spark: SparkSession, rows: EntityRows, requests: list[ViewRequest], as_known: bool) -> dict[str, pa.ChunkedArray]:
-    """Once more when a file vanished under a task (a compaction replaced small files by a large one)."""
-    try:
-        return _evaluated(spark, rows, requests, as_known)
-    except PySparkException as error:
-        if "FileNotFoundError" not in str(error):
-            raise
-        return _evaluated(spark, rows, requests, as_known)
-
-
-def _evaluated(
-    spark: SparkSession, rows: EntityRows, requests: list[ViewRequest], as_known: bool
-) -> dict[str, pa.ChunkedArray]:
-    log, reading, streamed = _opened(requests[0], _reading(requests, rows))
-    shards = _shards(log)
-    held = sum(fragment.metadata.num_rows for fragment in log.fragments) + len(rows.at)
-    job = Job(
-        source=log.source,
-        reading=reading,
-        requests=tuple(requests),
-        join_keys=_join_keys(requests[0]),
-        row_keys=requests[0].row_keys,
-        empty=rows_of(log.without_rows(), reading, streamed),
-        keys=rows.table.select(list(requests[0].row_keys)).slice(0, 0).rename_columns(list(_join_keys(requests[0]))),
-        streamed=streamed,
-        judged=streamed and isinstance(requests[0], WindowedRequest),
-        buckets=max(4 * spark.sparkContext.defaultParallelism, math.ceil(held / BUCKET_ROWS)),
-        as_known=as_known,
-    )
-    parcels = spark.createDataFrame(spark_tasks.row_parcels(job, rows.table, rows.at))
-    if shards:
-        parcels = parcels.unionByName(_events(spark, job, shards))
-    answers = parcels.groupBy("bucket").applyInArrow(spark_tasks.evaluator(job), ANSWERS).toArrow()
-    return _in_order(answers, requests)
-
-
-def _events(spark: SparkSession, job: Job, shards: list[Shard]) -> DataFrame:
-    """The accepted events of the log as parcels by entity."""
-    numbers = spark.range(0, len(shards), 1, len(shards))
-    events = numbers.mapInArrow(spark_tasks.shard_reader(job, shards), PARCELS)
-    return events.groupBy("bucket").applyInArrow(spark_tasks.judge(job), PARCELS) if job.judged else events
-
-
-def _reading(requests: Sequence[ViewRequest], rows: EntityRows) -> Reading:
-    """What all the requests need of their log; time bounds are set once it is known whether rules apply."""
-    if isinstance(requests[0], WindowedRequest):
-        return local_engine.event_reading([r for r in requests if isinstance(r, WindowedRequest)], rows)
-    needed = dict.fromkeys(n for r in requests if isinstance(r, RowRequest) for n in (*r.join_keys, *r.features))
-    return Reading(tuple(needed), (), with_ids=False)
-
-
-def _opened(request: ViewRequest, reading: Reading) -> tuple[LogFiles, Reading, bool]:
-    """The log's files, what to read of them with its bounds, and whether rows may have come through a topic.
-
-    The rules of a streamed log may look back any distance along a chain of deliveries, so it has no lower bound.
-    """
-    source, judged = request.source, isinstance(request, WindowedRequest)
-    with local_engine.naming(request):
-        manifest = log_commits.end_offsets(source.path)  # before the files are listed, so that all it promises is there
-        log = open_log(source)
-    check_columns(log, reading)
-    streamed = is_streamed(log)
-    if judged and streamed and reading.until_us is not None:
-        margin_us = source.allowed_lateness_us + DAY
-        reading = replace(reading, since_us=None, until_us=reading.until_us + margin_us)
-    return open_log(source, reading.since_us, reading.until_us), replace(reading, end_offsets=manifest), streamed
-
-
-def _shards(log: LogFiles) -> list[Shard]:
-    """Runs of row groups of about SHARD_ROWS rows, in the order of the log."""
-    shards: list[Shard] = []
-    place = 0
-    for fragment, partition in zip(log.fragments, log.partitions, strict=True):
-        groups: list[int] = []
-        first = place
-        for group in range(fragment.metadata.num_row_groups):
-            groups.append(group)
-            place += fragment.metadata.row_group(group).num_rows
-            if place - first >= SHARD_ROWS:
-                shards.append(Shard(fragment.path, partition, tuple(groups), first))
-                groups, first = [], place
-        if groups:
-            shards.append(Shard(fragment.path, partition, tuple(groups), first))
-    return shards
-
-
-def _in_order(answers: pa.Table, requests: Sequence[ViewRequest]) -> dict[str, pa.ChunkedArray]:
-    """The features of all buckets, put back into the order of the entity rows."""
-    for error in answers["error"].drop_null().to_pylist():
-        raise _raised(error)
-    table = pa.concat_tables([spark_tasks.opened(answer) for chunk in answers["arrow"].chunks for answer in chunk])
-    order = np.argsort(int64_values(table[spark_tasks.ROW]))
-    table = table.take(pa.array(order))
-    return {name: table[name] for request in requests for name in request.outputs}
+def _attempted(run: Callable[[int], Received]) -> Received:
+    """What a run gives, after reading as far back as the log's duplicates ask for; once more when a file vanished under a
+    task (a compaction replaced small files by a large one)."""
+    margins, vanished = 2, False
+    while True:
+        try:
+            received = run(margins)
+        except PySparkException as error:
+            if vanished or "FileNotFoundError" not in str(error):
+                raise
+            vanished = True
+            continue
+        for error_text in sorted(received.words(ERROR)):
+            raise _raised(error_text)
+        if not received.words(FURTHER):
+            return received
+        margins *= 4
 
 
 def _raised(error: str) -> Exception:

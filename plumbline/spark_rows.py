@@ -1,0 +1,168 @@
+"""Entity rows as the distributed engine takes them: a table of the driver's, or a Spark DataFrame that never goes there."""
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from plumbline.entity_rows import EntityRows, entity_rows
+from plumbline.instant import from_microseconds
+from plumbline.log_times import int64_values
+from plumbline.parcels import PARCEL_SQL, ROWS, Received
+from plumbline.spark_plan import Job
+from plumbline.spark_tasks import ROW, row_parcels, whole_rows
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+PLACE_BITS = 33
+"""Spark's monotonically_increasing_id: the partition's number above, the row's place in it in the lowest 33 bits."""
+CHUNK_ROWS = 1_000_000
+"""Rows that a task of a query gathers before it makes parcels of them."""
+BOUNDS_SQL = "partition long, held long, low long, high long"
+
+Pack = Callable[[pa.Table, pa.ChunkedArray, np.ndarray], Iterator[pa.RecordBatch]]
+"""Makes parcels of entity rows, their instants and their numbers."""
+
+
+class Rows(Protocol):
+    """n entity rows: how many, a table of none of them, and themselves as parcels in Spark."""
+
+    count: int
+    empty: EntityRows
+
+    def range_us(self) -> tuple[int, int] | None:
+        """Earliest and latest instant in microseconds since the epoch; None where there is none."""
+
+    def sample(self, most: int, columns: Sequence[str]) -> tuple[pa.Table, pa.ChunkedArray]:
+        """Some of the rows, evenly taken, and their instants."""
+
+    def by_entity(self, spark: "SparkSession", job: Job) -> "DataFrame":
+        """Keys, instants and numbers, by entity."""
+
+    def whole(self, spark: "SparkSession", rows_a_part: int) -> "DataFrame":
+        """All columns, by part of the result."""
+
+    def apart(self, spark: "SparkSession", rows_a_part: int) -> "list[DataFrame]":
+        """What must be collected beside the answers so that together() knows all columns."""
+
+    def together(self, received: Received) -> pa.Table:
+        """All columns, in the driver."""
+
+
+class TableRows:
+    """Entity rows that are in the driver."""
+
+    def __init__(self, rows: EntityRows) -> None:
+        self._rows = rows
+        self.count = len(rows.at)
+        self.empty = EntityRows(rows.table.slice(0, 0), rows.timestamp_column, rows.at.slice(0, 0))
+
+    def range_us(self) -> tuple[int, int] | None:
+        return self._rows.range_us()
+
+    def sample(self, most: int, columns: Sequence[str]) -> tuple[pa.Table, pa.ChunkedArray]:
+        taken = pa.array(np.arange(0, self.count, max(1, self.count // most)))
+        return self._rows.table.select(list(dict.fromkeys(columns))).take(taken), self._rows.at.take(taken)
+
+    def by_entity(self, spark: "SparkSession", job: Job) -> "DataFrame":
+        return self._packed(spark, partial(row_parcels, job))
+
+    def whole(self, spark: "SparkSession", rows_a_part: int) -> "DataFrame":
+        return self._packed(spark, partial(whole_rows, rows_a_part=rows_a_part))
+
+    def apart(self, spark: "SparkSession", rows_a_part: int) -> "list[DataFrame]":
+        return []
+
+    def together(self, received: Received) -> pa.Table:
+        return self._rows.table
+
+    def _packed(self, spark: "SparkSession", pack: Pack) -> "DataFrame":
+        return spark.createDataFrame(pa.Table.from_batches(pack(self._rows.table, self._rows.at, np.arange(self.count))))
+
+
+class FrameRows:
+    """Entity rows that are in Spark. The query runs once; its order is kept."""
+
+    def __init__(self, frame: "DataFrame", numbered: "DataFrame") -> None:
+        """numbered is frame with Spark's monotonically_increasing_id as column ROW."""
+        self.empty = entity_rows(frame.limit(0).toArrow())
+        self._frame = numbered.persist()
+        weakref.finalize(self, self._frame.unpersist)
+        bounds = self._frame.mapInArrow(_bounds, BOUNDS_SQL).toArrow().group_by("partition")
+        totals = bounds.aggregate([("held", "sum"), ("low", "min"), ("high", "max")]).sort_by("partition")
+        held = int64_values(totals["held_sum"])
+        self.count = int(held.sum())
+        self._first = dict(zip(totals["partition"].to_pylist(), (np.cumsum(held) - held).tolist(), strict=True))
+        self._low, self._high = (_extreme(totals[name], of) for name, of in (("low_min", min), ("high_max", max)))
+
+    def range_us(self) -> tuple[int, int] | None:
+        return None if self._low is None or self._high is None else (self._low, self._high)
+
+    def sample(self, most: int, columns: Sequence[str]) -> tuple[pa.Table, pa.ChunkedArray]:
+        share = min(1.0, most / max(self.count, 1))
+        rows = entity_rows(self._frame.select(*self.empty.table.column_names).sample(share, seed=0).toArrow())
+        return rows.table, rows.at
+
+    def by_entity(self, spark: "SparkSession", job: Job) -> "DataFrame":
+        return self._packed(partial(row_parcels, job))
+
+    def whole(self, spark: "SparkSession", rows_a_part: int) -> "DataFrame":
+        return self._packed(partial(whole_rows, rows_a_part=rows_a_part))
+
+    def apart(self, spark: "SparkSession", rows_a_part: int) -> "list[DataFrame]":
+        return [self.whole(spark, rows_a_part)]
+
+    def together(self, received: Received) -> pa.Table:
+        table = received.table(ROWS, ROW)
+        return self.empty.table if table is None else table.drop_columns([ROW])
+
+    def _packed(self, pack: Pack) -> "DataFrame":
+        first = self._first
+
+        def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for rows, numbers in _chunks(batches):
+                partitions, places = numbers >> PLACE_BITS, numbers & ((1 << PLACE_BITS) - 1)
+                yield from pack(rows.table, rows.at, first[int(partitions[0])] + places)
+
+        return self._frame.mapInArrow(packed, PARCEL_SQL)
+
+
+def bounds_of(rows: Rows) -> tuple[datetime | None, datetime | None]:
+    """Earliest and latest instant; None where there is none."""
+    span = rows.range_us()
+    return (None, None) if span is None else (from_microseconds(span[0]), from_microseconds(span[1]))
+
+
+def _bounds(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Which partition a task has, how many rows, and their earliest and latest instant."""
+    for rows, numbers in _chunks(batches):
+        low, high = rows.range_us() or (None, None)
+        columns = {"partition": numbers[:1] >> PLACE_BITS, "held": [len(numbers)], "low": [low], "high": [high]}
+        yield pa.record_batch({name: pa.array(values, pa.int64()) for name, values in columns.items()})
+
+
+def _chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[EntityRows, np.ndarray]]:
+    """Rows and their numbers of about CHUNK_ROWS rows."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= CHUNK_ROWS:
+            yield _chunk(waiting)
+            waiting = []
+    if sum(map(len, waiting)):
+        yield _chunk(waiting)
+
+
+def _chunk(batches: list[pa.RecordBatch]) -> tuple[EntityRows, np.ndarray]:
+    table = pa.Table.from_batches(batches)
+    return entity_rows(table.drop_columns([ROW])), int64_values(table[ROW])
+
+
+def _extreme(values: pa.ChunkedArray, of: Callable[[list[int]], int]) -> int | None:
+    known = values.drop_null().to_pylist()
+    return of(known) if known else None
