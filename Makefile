@@ -9,6 +9,7 @@ RATE ?= 20
 SECONDS ?= 60
 ONLY ?=
 FOLDS ?= 1
+TEST_WORKERS ?= 2
 START ?=
 END ?=
 
@@ -74,7 +75,7 @@ fix: setup ## let ruff format and repair what it can
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
 
 test: check ## check, then every test, with a real broker, store and Spark
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 bench: setup ## speed of history, fold and online reads
 	@$(RUN) bench pipelines.bench

@@ -27,6 +27,9 @@ def pytest_configure() -> None:
     time.tzset()
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["JAVA_HOME"] = str(java_home())
+    # pyspark.sql.connect ends a process whose main module has no file, as that of a worker of pytest-xdist: a doctest, it thinks
+    main = sys.modules["__main__"]
+    main.__file__ = getattr(main, "__file__", pytest.__file__)
 
 
 @pytest.fixture(scope="session")
