@@ -33,8 +33,12 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Decorator of a small compiled function that is called in inner loops: it becomes part of its callers."""
-    return _kept(njit(nogil=True, forceinline=True)(function))
+    """Decorator of a small compiled function that is called in inner loops: it becomes part of its callers.
+
+    It counts no references to the arrays that it is given, which would cost more than what it does; so it must not make or
+    return any.
+    """
+    return _kept(njit(nogil=True, forceinline=True, _nrt=False)(function))
 
 
 def sources_hash(*files: Path) -> str:

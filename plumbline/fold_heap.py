@@ -3,7 +3,7 @@
 from plumbline.compiled import inlined, kernel
 from plumbline.plan import BYTES, Plan
 from plumbline.state_parts import Parts, States, last_record
-from plumbline.state_records import Texts, heap_of
+from plumbline.state_records import Texts, byte_of, length_of
 from plumbline.state_words import FIXED_WORDS, ID, RECORD_WORDS, REFERENCE_BITS
 
 
@@ -43,8 +43,8 @@ def _copy_record(plan: Plan, texts: Texts, out: States, place: int, column: int,
 @inlined
 def _copy(texts: Texts, out: States, word: int, at: int, heap: int) -> int:
     """Copy what a word refers to and make it refer to the copy; where the heap ends."""
-    source, offset, length = heap_of(texts, out.words[word])
-    out.words[word] = heap << REFERENCE_BITS | length
-    for k in range(length):
-        out.heap[8 * at + heap + k] = source[offset + k]
-    return heap + length
+    reference = out.words[word]
+    out.words[word] = heap << REFERENCE_BITS | length_of(reference)
+    for k in range(length_of(reference)):
+        out.heap[8 * at + heap + k] = byte_of(texts, reference, k)
+    return heap + length_of(reference)

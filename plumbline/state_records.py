@@ -87,17 +87,21 @@ def written_record(words: np.ndarray, place: int) -> Record:
 
 
 @inlined
-def heap_of(texts: Texts, reference: int) -> tuple[np.ndarray, int, int]:
-    """The bytes that a reference is into, where in them it begins, and its length."""
-    offset = (reference & ~ARRIVED) >> REFERENCE_BITS
-    return (texts.arrived if reference & ARRIVED else texts.stored), offset, reference & _LENGTH
+def length_of(reference: int) -> int:
+    """How many bytes a reference refers to."""
+    return reference & _LENGTH
+
+
+@inlined
+def byte_of(texts: Texts, reference: int, k: int) -> int:
+    """The k-th of the bytes that a reference refers to."""
+    at = ((reference & ~ARRIVED) >> REFERENCE_BITS) + k
+    return texts.arrived[at] if reference & ARRIVED else texts.stored[at]
 
 
 @inlined
 def _bytes_before(texts: Texts, a: int, b: int) -> bool:
-    a_heap, a_at, a_length = heap_of(texts, a)
-    b_heap, b_at, b_length = heap_of(texts, b)
-    for k in range(min(a_length, b_length)):
-        if a_heap[a_at + k] != b_heap[b_at + k]:
-            return a_heap[a_at + k] < b_heap[b_at + k]
-    return a_length < b_length
+    for k in range(min(length_of(a), length_of(b))):
+        if byte_of(texts, a, k) != byte_of(texts, b, k):
+            return byte_of(texts, a, k) < byte_of(texts, b, k)
+    return length_of(a) < length_of(b)
