@@ -2,9 +2,9 @@
 
 An event is *late* when some row of its entity lies after its time but before its creation. All others are seen by
 every later row, so the plain passes serve them. A late one enters at the first row that is not before its creation and
-leaves when the window's begin passes it. Counts, integer sums and distinct values add and take away exactly; sums of
-floats, moments and largest values keep a tree over the entity's late events whose root is their aggregate: O(log late)
-when one enters or leaves, O(1) a row.
+leaves when the window's begin passes it. Counts, integer sums and distinct values add and take away exactly; largest
+values (and what plumbline.window_aggregates does) keep a tree over the entity's late events whose root is their aggregate:
+O(log late) when one enters or leaves, O(1) a row.
 
     time        e (event)    r0      c (creation)   r1
     plain                    sees e                 sees e
@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plumbline.compiled import kernel
+from plumbline.compiled import inlined, kernel
 from plumbline.timeline import Timeline
-from plumbline.window_kernels import add_error_free, merge_moments
 
 
 class Late(NamedTuple):
@@ -125,64 +124,6 @@ def add_late_wide(
 
 
 @kernel
-def add_late_sums(
-    late: Late, begins: np.ndarray, valid: np.ndarray, values: np.ndarray, sums: np.ndarray, errors: np.ndarray
-) -> None:
-    """Add the late events in each row's window to error-free float sums."""
-    entered = np.zeros(len(late.places), np.bool_)
-    for entity in late.entities:
-        first, stop = late.starts[entity], late.starts[entity + 1]
-        leaves = _power_of_two(stop - first)
-        tree, tree_error = np.zeros(2 * leaves), np.zeros(2 * leaves)
-        gone = waiting = first
-        for row in range(late.row_starts[entity], late.row_starts[entity + 1]):
-            while gone < stop and late.places[gone] < begins[row]:
-                if entered[gone]:
-                    _set_sum(tree, tree_error, leaves + gone - first, 0.0)
-                gone += 1
-            while waiting < stop and late.entry_us[waiting] <= late.row_us[row]:
-                i = late.entry[waiting]
-                waiting += 1
-                if i >= gone and valid[late.places[i]]:
-                    entered[i] = True
-                    _set_sum(tree, tree_error, leaves + i - first, values[late.places[i]])
-            sums[row], errors[row] = add_error_free(sums[row], errors[row] + tree_error[1], tree[1])
-
-
-@kernel
-def add_late_moments(
-    late: Late,
-    begins: np.ndarray,
-    valid: np.ndarray,
-    values: np.ndarray,
-    counts: np.ndarray,
-    means: np.ndarray,
-    m2s: np.ndarray,
-) -> None:
-    """Merge the late events in each row's window into moments."""
-    entered = np.zeros(len(late.places), np.bool_)
-    for entity in late.entities:
-        first, stop = late.starts[entity], late.starts[entity + 1]
-        leaves = _power_of_two(stop - first)
-        tree_n, tree_mean, tree_m2 = np.zeros(2 * leaves, np.int64), np.zeros(2 * leaves), np.zeros(2 * leaves)
-        gone = waiting = first
-        for row in range(late.row_starts[entity], late.row_starts[entity + 1]):
-            while gone < stop and late.places[gone] < begins[row]:
-                if entered[gone]:
-                    _set_moments(tree_n, tree_mean, tree_m2, leaves + gone - first, 0, 0.0)
-                gone += 1
-            while waiting < stop and late.entry_us[waiting] <= late.row_us[row]:
-                i = late.entry[waiting]
-                waiting += 1
-                if i >= gone and valid[late.places[i]]:
-                    entered[i] = True
-                    _set_moments(tree_n, tree_mean, tree_m2, leaves + i - first, 1, values[late.places[i]])
-            counts[row], means[row], m2s[row] = merge_moments(
-                counts[row], means[row], m2s[row], tree_n[1], tree_mean[1], tree_m2[1]
-            )
-
-
-@kernel
 def raise_to_late_max(
     late: Late, begins: np.ndarray, valid: np.ndarray, values: np.ndarray, largest: np.ndarray, lowest: float
 ) -> None:
@@ -190,7 +131,7 @@ def raise_to_late_max(
     entered = np.zeros(len(late.places), np.bool_)
     for entity in late.entities:
         first, stop = late.starts[entity], late.starts[entity + 1]
-        leaves = _power_of_two(stop - first)
+        leaves = power_of_two(stop - first)
         tree = np.full(2 * leaves, lowest, values.dtype)
         gone = waiting = first
         for row in range(late.row_starts[entity], late.row_starts[entity + 1]):
@@ -254,30 +195,13 @@ def distinct_counts(
     return found
 
 
-@kernel
-def _power_of_two(n: int) -> int:
+@inlined
+def power_of_two(n: int) -> int:
+    """The smallest that is not less than n."""
     power = 1
     while power < n:
         power *= 2
     return power
-
-
-@kernel
-def _set_sum(tree: np.ndarray, error: np.ndarray, node: int, value: float) -> None:
-    tree[node], error[node] = value, 0.0
-    while node > 1:
-        node //= 2
-        left, right = 2 * node, 2 * node + 1
-        tree[node], error[node] = add_error_free(tree[left], error[left] + error[right], tree[right])
-
-
-@kernel
-def _set_moments(n: np.ndarray, mean: np.ndarray, m2: np.ndarray, node: int, count: int, value: float) -> None:
-    n[node], mean[node], m2[node] = count, value, 0.0
-    while node > 1:
-        node //= 2
-        left, right = 2 * node, 2 * node + 1
-        n[node], mean[node], m2[node] = merge_moments(n[left], mean[left], m2[left], n[right], mean[right], m2[right])
 
 
 @kernel

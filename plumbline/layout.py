@@ -24,7 +24,7 @@ from plumbline.plan import (
     WINDOW,
     Plan,
 )
-from plumbline.spec import DeclarationError, ViewSpec, WindowSpec, column_kind
+from plumbline.spec import VALUELESS_FUNCTIONS, DeclarationError, ViewSpec, WindowSpec, column_kind
 from plumbline.state_words import RECORD_WORDS
 
 _KEPT = {"first": FIRST, "last": LAST, "count_distinct": DISTINCT}
@@ -160,7 +160,7 @@ def _columns(spec: ViewSpec) -> tuple[Column, ...]:
         windows = [window for window in spec.windows if window.column == name]
         functions = {window.function for window in windows}
         kind = column_kind(windows[0].input_type)
-        if functions == {"count"}:
+        if functions <= set(VALUELESS_FUNCTIONS):
             columns.append(Column(name, PRESENCE, windows[0].input_type, -1, -1))
             continue
         storage = {"integer": INTEGER, "float": FLOAT, "other": BYTES}[kind]

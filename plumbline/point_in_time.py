@@ -15,7 +15,7 @@ from plumbline.compiled import kernel
 from plumbline.late_kernels import find_late, no_late
 from plumbline.log_times import int64_values
 from plumbline.timeline import Timeline, align, order_ties, window_begins
-from plumbline.window_functions import FUNCTIONS, Result, Window
+from plumbline.window_functions import Result, Window, result_of
 from plumbline.window_inputs import Column
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def evaluate(
 
     def answer(window: "WindowSpec") -> pa.Array:
         inputs = columns[window.column]
-        return answers.column(window, inputs, FUNCTIONS[window.function](inputs, slid[_tail(window)]()))
+        return answers.column(window, inputs, result_of(window.function, inputs, slid[_tail(window)]()))
 
     features: dict[str, pa.Array] = {}
     with ThreadPoolExecutor(max_workers=threads or os.cpu_count()) as pool:
@@ -114,8 +114,8 @@ class _Answers:
             raise OverflowError(_overflow(where, entity, int(self._line.row_us[row]), value))
         if result.places:
             return _declared(inputs.take(_taken(result.values, self._places, -1)), window, where)
-        values = _taken(result.values, self._places, 0)
-        missing = None if result.valid is None else _taken(~result.valid, self._places, True)
+        values = _taken(result.values, self._places, result.nothing or 0)
+        missing = None if result.valid is None else _taken(~result.valid, self._places, result.nothing is None)
         return _declared(pa.array(values, mask=missing), window, where)
 
 
@@ -138,9 +138,9 @@ def _declared(values: pa.Array, window: "WindowSpec", where: str) -> pa.Array:
         raise OverflowError(f"{where}: a result does not fit the declared {window.output_type}: {error}") from None
 
 
-def _overflow(where: str, entity: dict[str, object], row_us: int, value: int) -> str:
+def _overflow(where: str, entity: dict[str, object], row_us: int, value: int | None) -> str:
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=row_us)
     return (
-        f"{where}: the sum of {entity} at {at.isoformat()} is {value}, which leaves int64; "
+        f"{where}: the sum of {entity} at {at.isoformat()} is {value or 'an integer'}, which leaves int64; "
         "sum a smaller unit of the column, a shorter window, or a float column."
     )

@@ -13,11 +13,18 @@ from feast.aggregation import Aggregation
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.file_source import FileSource
 
+from plumbline.aggregates import ENTRIES, entry_code, is_registered, registered_functions
 from plumbline.arrow_types import arrow_type, feast_type, plain_type, type_named
 from plumbline.durations import DAY, MICROSECOND, default_slide_us, duration_name, microseconds, slide_is_allowed
 
-FUNCTIONS = ("count", "sum", "mean", "min", "max", "std", "count_distinct", "first", "last")
-ANY_TYPE_FUNCTIONS = ("count", "count_distinct", "first", "last")
+KEPT_FUNCTIONS = ("count_distinct", "first", "last")
+"""Functions that are no aggregates of a few words: they keep values, of any type."""
+
+VALUELESS_FUNCTIONS = tuple(dict.fromkeys(entry.function for entry in ENTRIES if entry.any_type))
+"""Functions that look at nothing but whether there is a value."""
+
+FUNCTIONS = (*registered_functions(), *KEPT_FUNCTIONS)
+ANY_TYPE_FUNCTIONS = (*VALUELESS_FUNCTIONS, *KEPT_FUNCTIONS)
 DEFAULT_ALLOWED_LATENESS_US = DAY
 COLUMNS_TAG = "plumbline_columns"
 """Tag of a view that holds the raw columns' Arrow types as JSON, for a log that does not exist yet."""
@@ -66,7 +73,7 @@ class WindowSpec:
     @property
     def _stored_as(self) -> str:
         """What of the column's type the values depend on: a log that stores 32-bit integers means the same as one of 64."""
-        if self.function == "count":
+        if self.function in VALUELESS_FUNCTIONS:
             return "presence"
         return str(self.input_type) if self.kind == "other" else self.kind
 
@@ -168,13 +175,19 @@ def view_spec(view: StreamFeatureView, repo_path: Path | str | None) -> ViewSpec
 
 
 def output_type(function: str, input_type: pa.DataType) -> pa.DataType:
-    """Arrow type of a function's result: counts int64, integer sums int64, float sums, means and stds float64,
-    min, max, first and last the column's own type."""
-    if function in ("count", "count_distinct"):
-        return pa.int64()
-    if function == "sum":
-        return pa.int64() if column_kind(input_type) == "integer" else pa.float64()
-    return pa.float64() if function in ("mean", "std") else input_type
+    """Arrow type of a function's result: count_distinct int64, first and last the column's own, others as registered.
+
+    Counts and integer sums are int64, float sums, means and stds float64, min and max the column's own type.
+    """
+    if function in KEPT_FUNCTIONS:
+        return pa.int64() if function == "count_distinct" else input_type
+    result = ENTRIES[entry_code(function, aggregated_kind(input_type))].result
+    return {"integer": pa.int64(), "float": pa.float64(), "column": input_type}[result]
+
+
+def aggregated_kind(data_type: pa.DataType) -> str:
+    """'integer' or 'float': the kind of aggregate that takes in a column; where values are not looked at, any will do."""
+    return "float" if column_kind(data_type) == "float" else "integer"
 
 
 def check_function(view_name: str, column: str, function: str, input_type: pa.DataType | None) -> None:
@@ -187,6 +200,10 @@ def check_function(view_name: str, column: str, function: str, input_type: pa.Da
         raise DeclarationError(
             f"View '{view_name}': {function} of '{column}' needs a number but the column is {input_type}; "
             f"such a column has {', '.join(ANY_TYPE_FUNCTIONS)}."
+        )
+    if input_type is not None and function not in KEPT_FUNCTIONS and not is_registered(function, aggregated_kind(input_type)):
+        raise DeclarationError(
+            f"View '{view_name}': {function} of '{column}' is not defined for {input_type}, only for the other kind of number."
         )
     if input_type is not None and feast_type(output_type(function, input_type)) is None:
         raise DeclarationError(

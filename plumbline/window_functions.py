@@ -5,24 +5,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from plumbline.aggregates import ENTRIES, entry_code
+from plumbline.aggregates.entry import OVERFLOW, VALUE
 from plumbline.compiled import kernel
 from plumbline.late_kernels import (
     Late,
     add_late_counts,
-    add_late_moments,
-    add_late_sums,
     add_late_wide,
     distinct_counts,
     raise_to_late_max,
 )
+from plumbline.window_aggregates import finish, merge_late, slide
 from plumbline.window_inputs import Column
 from plumbline.window_kernels import (
     differences,
     first_valid,
     last_valid,
     sliding_max,
-    sliding_moments,
-    sliding_sum,
     wide_differences,
 )
 
@@ -47,13 +46,15 @@ class Result:
     """m values in the timeline's order of rows; `valid` None means none is null.
 
     values    (m,) numbers; with `places` where in the timeline the value stands, -1 for null
-    overflow  the first integer sum that left int64: its row and its mathematical value
+    nothing   the value of an empty history, None for null; with `valid` None it is 0
+    overflow  the first integer sum that left int64: its row and, where it is known, its mathematical value
     """
 
     values: np.ndarray
     valid: np.ndarray | None = None
     places: bool = False
-    overflow: tuple[int, int] | None = None
+    nothing: float | None = None
+    overflow: tuple[int, int | None] | None = None
 
 
 def count(column: Column, window: Window) -> Result:
@@ -67,7 +68,7 @@ def count_distinct(column: Column, window: Window) -> Result:
 
 def total(column: Column, window: Window) -> Result:
     if column.kind == "float":
-        return Result(_float_sums(column, window))
+        return registered("sum", column, window)
     if column.total_fits:
         return Result(_narrow_sums(column, window))
     high, low = _wide_sums(column, window)
@@ -77,20 +78,27 @@ def total(column: Column, window: Window) -> Result:
 
 
 def mean(column: Column, window: Window) -> Result:
-    counts = _counts(column, window)
     if column.kind == "float":
-        sums = _float_sums(column, window)
-    elif column.total_fits:
-        sums = _narrow_sums(column, window).astype(np.float64)
-    else:
-        sums = _rounded(*_wide_sums(column, window))
+        return registered("mean", column, window)
+    counts = _counts(column, window)
+    sums = _narrow_sums(column, window).astype(np.float64) if column.total_fits else _rounded(*_wide_sums(column, window))
     return Result(sums / np.maximum(counts, 1), counts > 0)
 
 
-def std(column: Column, window: Window) -> Result:
-    counts, means, m2s = sliding_moments(column.floats, column.seen, window.begins, window.ends)
-    add_late_moments(window.late, window.begins, column.valid, column.floats, counts, means, m2s)
-    return Result(np.sqrt(m2s / np.maximum(counts - 1, 1)), counts > 1)
+def registered(function: str, column: Column, window: Window) -> Result:
+    """Any aggregate of plumbline.aggregates, by its own update, merge and finalize."""
+    x, y, kind = column.words
+    code = entry_code(function, kind)
+    entry = ENTRIES[code]
+    parts = slide(code, entry.width, x, y, column.seen, window.begins, window.ends)
+    merge_late(code, entry.width, window.late, window.begins, x, y, column.valid, parts)
+    values, found = finish(code, entry.width, parts)
+    empty, is_there = finish(code, entry.width, np.zeros(entry.width, np.int64))
+    if entry.is_float:
+        values, empty = values.view(np.float64), empty.view(np.float64)
+    left = np.flatnonzero(found == OVERFLOW)
+    overflow = (int(left[0]), None) if len(left) else None
+    return Result(values, found == VALUE, nothing=empty.item() if is_there[0] == VALUE else None, overflow=overflow)
 
 
 def largest(column: Column, window: Window) -> Result:
@@ -116,17 +124,23 @@ def last(column: Column, window: Window) -> Result:
     return Result(found, places=True)
 
 
-FUNCTIONS: dict[str, Callable[[Column, Window], Result]] = {
+def result_of(function: str, column: Column, window: Window) -> Result:
+    """A function of a column over a window: by a pass of its own where there is an exact shortcut, else as it is registered."""
+    own = _PASSES.get(function)
+    return own(column, window) if own else registered(function, column, window)
+
+
+_PASSES: dict[str, Callable[[Column, Window], Result]] = {
     "count": count,
     "sum": total,
     "mean": mean,
     "min": smallest,
     "max": largest,
-    "std": std,
     "count_distinct": count_distinct,
     "first": first,
     "last": last,
 }
+"""Counts, sums of integers and extremes need nothing that rounds, so differences and queues give the registered result."""
 
 
 def _counts(column: Column, window: Window) -> np.ndarray:
@@ -152,12 +166,6 @@ def _wide_sums(column: Column, window: Window) -> tuple[np.ndarray, np.ndarray]:
     highs, lows = wide_differences(*column.wide_total_before, window.begins, window.ends)
     add_late_wide(window.late, window.begins, column.valid, column.numbers, highs, lows)
     return highs, lows
-
-
-def _float_sums(column: Column, window: Window) -> np.ndarray:
-    sums, errors = sliding_sum(column.numbers, column.seen, window.begins, window.ends)
-    add_late_sums(window.late, window.begins, column.valid, column.numbers, sums, errors)
-    return np.where(np.isfinite(sums), sums + errors, sums)
 
 
 def _largest(values: np.ndarray, column: Column, window: Window) -> np.ndarray:

@@ -57,7 +57,21 @@ class Column:
     @cached_property
     def floats(self) -> np.ndarray:
         """(n,) values as float64."""
-        return self.numbers.astype(np.float64)
+        return self.numbers.astype(np.float64, copy=False)
+
+    @cached_property
+    def words(self) -> tuple[np.ndarray, np.ndarray, str]:
+        """(n,) values as int64 and as float64, one of them without meaning, and the kind of aggregate that reads the other.
+
+        Unsigned integers, which may be larger than an int64, are taken as floats. Of columns that are no numbers nothing is
+        looked at but whether there is a value.
+        """
+        if self.kind == "other":
+            nothing = np.zeros(len(self.valid), np.int64)
+            return nothing, nothing.view(np.float64), "integer"
+        if self.numbers.dtype == np.int64:
+            return self.numbers, self.numbers.view(np.float64), "integer"
+        return self.floats.view(np.int64), self.floats, "float"
 
     @cached_property
     def total_fits(self) -> bool:

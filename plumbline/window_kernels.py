@@ -1,98 +1,14 @@
-"""Sliding aggregates over runs of neighbouring events, compiled: one pass a window, no subtraction of floats.
+"""Exact shortcuts over runs of neighbouring events, compiled: one pass a window.
 
 Events lie in one array sorted by (entity, time); row i's window is the run [begins[i], ends[i]). Both never fall from
-one row to the next, not even where the entity changes, so a pass needs no knowledge of entities. Sums and moments keep
-two stacks (suffix aggregates in front, a running aggregate behind: Tangwongsan, Hirzel, Schneider, Wu, "General
-incremental sliding-window aggregation", VLDB 2015), the largest value a queue of falling candidates; each is amortised
-O(1) an event.
-
-    events   [ . . . | . . . . . . . | . . . . )          front[i] aggregates [i, middle)
-               begin ^        middle ^         ^ filled   back     aggregates [middle, filled)
+one row to the next, not even where the entity changes, so a pass needs no knowledge of entities. Counts and sums of integers
+are differences of sums before each place, the largest value is the head of a queue of falling candidates, amortised O(1) an
+event. What rounds is in plumbline.window_aggregates.
 """
 
 import numpy as np
 
 from plumbline.compiled import kernel
-
-
-@kernel
-def add_error_free(total: float, error: float, value: float) -> tuple[float, float]:
-    """Add to a sum that carries its own rounding error (Knuth's TwoSum)."""
-    added = total + value
-    shift = added - total
-    return added, error + ((total - (added - shift)) + (value - shift))
-
-
-@kernel
-def merge_moments(n: int, mean: float, m2: float, other_n: int, other_mean: float, other_m2: float) -> tuple[int, float, float]:
-    """Count, mean and sum of squared distances of two samples together (Chan, Golub, LeVeque 1979)."""
-    if n == 0:
-        return other_n, other_mean, other_m2
-    if other_n == 0:
-        return n, mean, m2
-    both = n + other_n
-    distance = other_mean - mean
-    return both, mean + distance * (other_n / both), m2 + other_m2 + distance * distance * (n * (other_n / both))
-
-
-@kernel
-def sliding_sum(values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) sums of float64 values and what rounding took from them."""
-    sums, errors = np.zeros(len(begins)), np.zeros(len(begins))
-    front, front_error = np.empty(len(values)), np.empty(len(values))
-    middle = filled = 0
-    back = back_error = 0.0
-    for row in range(len(begins)):
-        begin, end = begins[row], ends[row]
-        if begin >= filled:
-            middle = filled = begin
-            back = back_error = 0.0
-        for i in range(filled, end):
-            if valid[i]:
-                back, back_error = add_error_free(back, back_error, values[i])
-        filled = end
-        if begin > middle:
-            back = back_error = 0.0
-            for i in range(filled - 1, begin - 1, -1):
-                if valid[i]:
-                    back, back_error = add_error_free(back, back_error, values[i])
-                front[i], front_error[i] = back, back_error
-            middle, back, back_error = filled, 0.0, 0.0
-        sums[row], errors[row] = back, back_error
-        if begin < middle:
-            sums[row], errors[row] = add_error_free(back, back_error + front_error[begin], front[begin])
-    return sums, errors
-
-
-@kernel
-def sliding_moments(
-    values: np.ndarray, valid: np.ndarray, begins: np.ndarray, ends: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(m,) counts, means and sums of squared distances from the mean."""
-    counts, means, m2s = np.zeros(len(begins), np.int64), np.zeros(len(begins)), np.zeros(len(begins))
-    front_n, front_mean, front_m2 = np.empty(len(values), np.int64), np.empty(len(values)), np.empty(len(values))
-    middle = filled = n = 0
-    mean = m2 = 0.0
-    for row in range(len(begins)):
-        begin, end = begins[row], ends[row]
-        if begin >= filled:
-            middle = filled = begin
-            n, mean, m2 = 0, 0.0, 0.0
-        for i in range(filled, end):
-            if valid[i]:
-                n, mean, m2 = merge_moments(n, mean, m2, 1, values[i], 0.0)
-        filled = end
-        if begin > middle:
-            n, mean, m2 = 0, 0.0, 0.0
-            for i in range(filled - 1, begin - 1, -1):
-                if valid[i]:
-                    n, mean, m2 = merge_moments(n, mean, m2, 1, values[i], 0.0)
-                front_n[i], front_mean[i], front_m2[i] = n, mean, m2
-            middle, n, mean, m2 = filled, 0, 0.0, 0.0
-        counts[row], means[row], m2s[row] = n, mean, m2
-        if begin < middle:
-            counts[row], means[row], m2s[row] = merge_moments(front_n[begin], front_mean[begin], front_m2[begin], n, mean, m2)
-    return counts, means, m2s
 
 
 @kernel

@@ -20,4 +20,4 @@ def finalize(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -
     return VALUE
 
 
-ENTRIES = tuple(Entry("count", kind, INTEGER, 1, update, merge, finalize) for kind in (INTEGER, FLOAT))
+ENTRIES = tuple(Entry("count", kind, INTEGER, 1, update, merge, finalize, any_type=True) for kind in (INTEGER, FLOAT))

@@ -24,6 +24,7 @@ class Entry:
     kind        'integer' or 'float', the column's kind
     result      'integer', 'float', or 'column' for the column's own type
     width       64-bit words of an intermediate
+    any_type    whether columns that are no numbers have it too, because it never looks at the value
     """
 
     function: str
@@ -33,6 +34,7 @@ class Entry:
     update: Callable[..., Any]
     merge: Callable[..., Any]
     finalize: Callable[..., Any]
+    any_type: bool = False
 
     @property
     def is_float(self) -> bool:

@@ -9,6 +9,8 @@ import plumbline.aggregates as _package
 from plumbline.aggregates.entry import Entry
 from plumbline.compiled import inlined
 
+_FAMILIAR = ("count", "sum", "mean", "min", "max", "std")
+
 
 def _found() -> tuple[Entry, ...]:
     """Entries of every file in this folder, in the order of file names; an entry's index is its code."""
@@ -48,6 +50,12 @@ def entry_code(function: str, kind: str) -> int:
     raise KeyError(f"no aggregate '{function}' over {kind} columns")
 
 
-def numeric_functions() -> tuple[str, ...]:
-    """Names of the aggregates that were found, each once."""
-    return tuple(dict.fromkeys(entry.function for entry in ENTRIES))
+def is_registered(function: str, kind: str) -> bool:
+    """Whether there is such an aggregate over such columns."""
+    return any((entry.function, entry.kind) == (function, kind) for entry in ENTRIES)
+
+
+def registered_functions() -> tuple[str, ...]:
+    """Names of the aggregates that were found: those that everybody knows first, as people list them, the others by name."""
+    found = sorted({entry.function for entry in ENTRIES})
+    return tuple(sorted(found, key=lambda name: _FAMILIAR.index(name) if name in _FAMILIAR else len(_FAMILIAR)))
