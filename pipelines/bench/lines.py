@@ -10,15 +10,22 @@ UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 
 
 def compared(bench: str, size: int, ours: Measured, others: Mapping[str, Measured], **more: object) -> Line:
-    """One line: medians in seconds as `<name>_s`, the best of the runs as `<name>_best_s`, memory of ours, and
-    `ratio_<other>`: how many times as long the other's median is. `runs` says how often each was measured.
+    """One line: medians in seconds as `<name>_s`, the best of the runs as `<name>_best_s`, processor time of this process
+    as `<name>_cpu_s`, memory of ours, and `ratio_<other>`: how many times as long the other's median is
+    (`ratio_<other>_cpu` of processor time). `runs` says how often each was measured.
     """
-    line: Line = {"bench": bench, "size": size, "ours_s": figures(ours.median_s), "ours_best_s": figures(ours.best_s)}
+    line: Line = {"bench": bench, "size": size, **_times("ours", ours)}
     for name, other in others.items():
-        line[f"{name}_s"], line[f"{name}_best_s"] = figures(other.median_s), figures(other.best_s)
-        line[f"ratio_{name}"] = figures(other.median_s / ours.median_s)
+        line |= {**_times(name, other), f"ratio_{name}": figures(other.median_s / ours.median_s)}
+        if ours.cpu_s and other.cpu_s:
+            line[f"ratio_{name}_cpu"] = figures(other.cpu_s / ours.cpu_s)
     runs = {"ours": len(ours.seconds)} | {name: len(other.seconds) for name, other in others.items()}
     return line | {"peak_rss_mb": round(ours.peak_rss_mb), "added_mb": round(ours.added_mb), "runs": runs} | more
+
+
+def _times(name: str, measured: Measured) -> Line:
+    times: Line = {f"{name}_s": figures(measured.median_s), f"{name}_best_s": figures(measured.best_s)}
+    return times if measured.cpu_s is None else times | {f"{name}_cpu_s": figures(measured.cpu_s)}
 
 
 def figures(number: float, digits: int = 4) -> float:
@@ -35,7 +42,7 @@ def table(lines: Iterable[Line]) -> str:
     """Lines as text for people, one a row: what was measured, ours, and every other with its ratio."""
     rows = [("bench", "size", "ours", "others", "peak")]
     for line in lines:
-        others = [name.removeprefix("ratio_") for name in line if name.startswith("ratio_")]
+        others = [name.removeprefix("ratio_") for name in line if name.startswith("ratio_") and not name.endswith("_cpu")]
         told = [f"{name} {seconds(line[f'{name}_s'])} ({line[f'ratio_{name}']:.3g} x)" for name in others]
         told += [str(line["note"])] if "note" in line else []
         rows.append(

@@ -5,10 +5,10 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -17,16 +17,18 @@ MB = 1_000_000
 
 @dataclass(frozen=True)
 class Measured(Generic[_T]):
-    """What a call gave the last time, its wall time in seconds, and memory in MB (1e6 bytes).
+    """What a call gave the last time, its wall times in seconds, and memory in MB (1e6 bytes).
 
+    cpu_seconds  processor time of this process in each call, all threads together: it hardly depends on what else runs
     peak_rss_mb  the most this process held at any moment of the calls, all that was there before included
-    added_mb     of that, above what it held before the first call
+    added_mb     of that, the most above what it held before the call
     """
 
     result: _T
     seconds: tuple[float, ...]
     peak_rss_mb: float
     added_mb: float
+    cpu_seconds: tuple[float, ...] = ()
 
     @property
     def median_s(self) -> float:
@@ -36,21 +38,45 @@ class Measured(Generic[_T]):
     def best_s(self) -> float:
         return min(self.seconds)
 
+    @property
+    def cpu_s(self) -> float | None:
+        """The median; None where the work was done by other processes."""
+        return statistics.median(self.cpu_seconds) if self.cpu_seconds else None
+
 
 def measure(call: Callable[[], _T], times: int) -> Measured[_T]:
     """Call it `times` times, each on a collected heap; to warm up what a first call compiles is up to the caller."""
-    gc.collect()
-    before_mb = resident_mb()
-    forget_peak()
-    seconds = []
+    return in_turns({"it": call}, times)["it"]
+
+
+def in_turns(calls: Mapping[str, Callable[[], Any]], times: int) -> dict[str, Measured]:
+    """Each call `times` times, one after the other in turns, so that a machine that is busy for a while is so for all."""
+    runs: dict[str, list[_Run]] = {name: [] for name in calls}
+    results: dict[str, Any] = {}
     for _ in range(times):
-        result = None  # the last result is no part of the next call's memory
-        gc.collect()
-        began = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - began)
-    peak_mb = peak_rss_mb()
-    return Measured(result, tuple(seconds), peak_mb, max(0.0, peak_mb - before_mb))  # type: ignore[arg-type]
+        for name, call in calls.items():
+            results.pop(name, None)  # the last result is no part of this call's memory
+            gc.collect()
+            before_mb = resident_mb()
+            forget_peak()
+            cpu, began = time.process_time(), time.perf_counter()
+            results[name] = call()
+            taken = time.perf_counter() - began, time.process_time() - cpu
+            peak_mb = peak_rss_mb()
+            runs[name].append(_Run(*taken, peak_mb, max(0.0, peak_mb - before_mb)))
+    return {name: _summed_up(results[name], of_call) for name, of_call in runs.items()}
+
+
+class _Run(NamedTuple):
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    added_mb: float
+
+
+def _summed_up(result: _T, runs: Sequence[_Run]) -> Measured[_T]:
+    seconds, cpu, peaks, added = zip(*runs, strict=True)
+    return Measured(result, seconds, max(peaks), max(added), cpu)
 
 
 def resident_mb() -> float:
