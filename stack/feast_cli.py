@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from datetime import UTC, datetime
+from typing import Any
 
 from feature_repo import REPO_PATH, store_environment
 from feature_repo.settings import Settings
@@ -14,8 +15,7 @@ from stack import reporting
 from stack.environment import for_processes
 from stack.java import NoJava
 
-QUIET_CLI = "import warnings; warnings.showwarning = lambda *_, **__: None; from feast.cli.cli import cli; cli()"
-"""Feast turns its own warnings on (every kind of view is an experiment to it), so they are not shown here."""
+AS_FEAST = "import sys; from stack.feast_cli import as_feast; sys.exit(as_feast())"
 
 
 def main() -> int:
@@ -31,17 +31,37 @@ def main() -> int:
 
 
 def as_feast() -> int:
-    """Feast's command line with the arguments of this process, in an environment that has the settings."""
+    """Feast's command line with the arguments of this process, in an environment that has the settings.
+
+    Feast turns its own warnings on (every kind of view is an experiment to it), so they are not shown here.
+    """
     os.environ.update(store_environment(Settings.from_env()))
     warnings.showwarning = lambda *_, **__: None
     from feast.cli.cli import cli
 
+    _find_stream_views()
     return int(cli() or 0)
+
+
+def _find_stream_views() -> None:
+    """`feast feature-views list` asks for the views under an on-demand view as if none were a stream view, and fails."""
+    from feast import FeatureStore
+    from feast.errors import FeatureViewNotFoundException
+
+    batch_only = FeatureStore.get_feature_view
+
+    def get_feature_view(store: FeatureStore, name: str, allow_registry_cache: bool = False) -> Any:
+        try:
+            return batch_only(store, name, allow_registry_cache)
+        except FeatureViewNotFoundException:
+            return store.get_stream_feature_view(name, allow_registry_cache)
+
+    FeatureStore.get_feature_view = get_feature_view
 
 
 def command(*arguments: str) -> list[str]:
     """Feast's command line on our repo, with this Python."""
-    return [sys.executable, "-c", QUIET_CLI, "-c", str(REPO_PATH), *arguments]
+    return [sys.executable, "-c", AS_FEAST, "-c", str(REPO_PATH), *arguments]
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
