@@ -15,7 +15,8 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from plumbline import FeatureStore
 from plumbline.event_log import history_generation, log_positions, read_events, read_rows
 from plumbline.point_in_time import evaluate
-from plumbline.spec import ViewSpec, WindowSpec, is_windowed, log_source
+from plumbline.spec import is_windowed, log_source
+from plumbline.view_spec import ViewSpec, WindowSpec
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RELATIVE_TOLERANCE = 1e-9

@@ -14,9 +14,10 @@ from plumbline.feature_vectors import status_of, warn_of_overflows
 from plumbline.instant import from_microseconds
 from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
 from plumbline.online_store import WindowedOnlineStore
-from plumbline.spec import WindowSpec, is_windowed
+from plumbline.spec import is_windowed
 from plumbline.value_codec import entity_bytes
 from plumbline.value_proto import plain_value, value_proto
+from plumbline.view_spec import WindowSpec
 
 _PYTHON_TYPES = {ValueType.STRING: str, ValueType.INT64: int}
 _ABSENT = object()

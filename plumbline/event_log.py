@@ -14,7 +14,7 @@ from plumbline.durations import DAY
 from plumbline.log_files import LogFiles, LogNotFoundError, open_log, retried
 from plumbline.log_rows import Reading, check_columns, is_streamed, rows_of
 from plumbline.log_times import LogSchemaError, int64_values, valid_mask
-from plumbline.spec import LogSource
+from plumbline.view_spec import LogSource
 
 __all__ = [
     "LogNotFoundError",

@@ -6,7 +6,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plumbline.spec import LogSource, ViewSpec
+from plumbline.view_spec import LogSource, ViewSpec
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 

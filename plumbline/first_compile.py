@@ -12,7 +12,7 @@ from numba.core.registry import cpu_target
 from plumbline.compiled import PACKAGE, sources_hash
 
 if TYPE_CHECKING:
-    from plumbline.spec import ViewSpec
+    from plumbline.view_spec import ViewSpec
 
 DONE = PACKAGE / "__pycache__" / "kernels-complete"
 """Says of which sources, by which numba and for which processor everything was compiled."""
@@ -102,7 +102,8 @@ def _events() -> pa.Table:
 
 def _spec(*join_keys: str, unsigned: bool = False) -> "ViewSpec":
     """Every function of every kind of column, over an exact window and one with a coarser tail."""
-    from plumbline.spec import ANY_TYPE_FUNCTIONS, FUNCTIONS, LogSource, ViewSpec, WindowSpec, output_type
+    from plumbline.spec import ANY_TYPE_FUNCTIONS, FUNCTIONS, output_type
+    from plumbline.view_spec import LogSource, ViewSpec, WindowSpec
 
     windows = tuple(
         WindowSpec(f"{name}_{function}_{over}", name, function, over, every, kind, output_type(function, kind))

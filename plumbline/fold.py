@@ -19,11 +19,11 @@ from plumbline.event_table import normalised
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
 from plumbline.rows import Rows, rows_from_table
-from plumbline.spec import LogSource
 from plumbline.state import fold
 from plumbline.state_words import FENCE, STAMP_BYTES, check, header_word
 from plumbline.store_client import PositionMove, StateWrite, StoreClient
 from plumbline.value_codec import entity_bytes, join_key_columns
+from plumbline.view_spec import LogSource
 
 ATTEMPTS = 20
 """How often a shard's states are read again because materialize replaced one in between."""

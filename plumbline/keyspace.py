@@ -12,7 +12,7 @@ live on one node of a Redis Cluster; the number of shards is part of the tag, so
 import zlib
 from dataclasses import dataclass
 
-from plumbline.spec import ViewSpec
+from plumbline.view_spec import ViewSpec
 
 CLAIM_BUCKETS = 4096
 HISTORY, PUSH, REACH = "history", "push", "reach"

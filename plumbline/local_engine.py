@@ -12,8 +12,8 @@ from plumbline.entity_rows import EntityRows
 from plumbline.event_log import LogNotFoundError, judged_events, read_rows
 from plumbline.log_rows import Reading
 from plumbline.point_in_time import ORDERED_FUNCTIONS
-from plumbline.spec import LogSource, WindowSpec
 from plumbline.view_evaluation import Judged, RowRequest, ViewRequest, WindowedRequest, newest_of, windows_of
+from plumbline.view_spec import LogSource, WindowSpec
 
 log = logging.getLogger(__name__)
 

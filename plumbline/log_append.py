@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from plumbline.log_files import DATE_PARTITION, LogFiles, open_log
 from plumbline.log_times import LogSchemaError, microseconds_utc
-from plumbline.spec import LogSource
+from plumbline.view_spec import LogSource
 
 APPENDED = "pushed"
 """File names of appended rows begin with this, so that a loader which replaces the history leaves them alone."""

@@ -13,7 +13,7 @@ from pyarrow import fs
 from plumbline.log_times import LogSchemaError, microseconds_utc
 
 if TYPE_CHECKING:
-    from plumbline.spec import LogSource
+    from plumbline.view_spec import LogSource
 
 DATE_PARTITION = "event_date"
 """Hive folder `event_date=YYYY-MM-DD` of a log whose time is its column event_timestamp."""

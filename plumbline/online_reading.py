@@ -8,10 +8,10 @@ from plumbline.instant import AsOfTooOld, from_microseconds
 from plumbline.keyspace import HISTORY, PUSH, Keyspace
 from plumbline.keyspace import REACH as REACH_FIELD
 from plumbline.layout import Layout
-from plumbline.spec import ViewSpec
 from plumbline.state import IntegerOverflow, window_values
 from plumbline.state_words import FENCE, GENERATION, NEVER, RAW_ROWS, REACH, header_word
 from plumbline.store_client import StoreClient
+from plumbline.view_spec import ViewSpec
 
 Positions = dict[str, int | str]
 """What an answer rests on: partition -> last offset applied, 'history' -> generation, 'push' -> revision where rows were

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from plumbline.log_append import write_parquet
 from plumbline.parcels import ERROR, FURTHER, PATH, ROWS, Received, word
-from plumbline.spark_tasks import ROW, Task, assembled
+from plumbline.spark_tasks import ROW, Batches, Task, assembled, task
 
 Finish = Callable[[pa.Table], pa.Table]
 """What is done to the rows of each file before it is written."""
@@ -18,7 +18,8 @@ Finish = Callable[[pa.Table], pa.Table]
 def part_writer(staging: Path, rows_a_part: int, outputs: Sequence[Sequence[str]], finish: Finish) -> Task:
     """From the entity rows of a part and all answers to them: their file, and its name as a word."""
 
-    def written(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    @task
+    def written(batches: Batches) -> Iterator[pa.RecordBatch]:
         received = Received(batches)
         troubles = [(kind, text) for kind in (ERROR, FURTHER) for text in received.words(kind)]
         if troubles:

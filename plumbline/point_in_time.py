@@ -19,7 +19,7 @@ from plumbline.window_functions import Result, Window, result_of
 from plumbline.window_inputs import Column
 
 if TYPE_CHECKING:
-    from plumbline.spec import ViewSpec, WindowSpec
+    from plumbline.view_spec import ViewSpec, WindowSpec
 
 ORDERED_FUNCTIONS = ("first", "last")
 """Functions that look at the order of events within one instant, hence at event_id."""

@@ -12,11 +12,11 @@ from plumbline.event_log import LogNotFoundError, read_events
 from plumbline.keyspace import PUSH, Keyspace
 from plumbline.layout import Layout
 from plumbline.rows import CREATED, EVENT, VALID, Rows, rows_from_table
-from plumbline.spec import LogSource
 from plumbline.state import fold, raw_rows_at, row_identities
 from plumbline.state_words import FENCE, STAMP_BYTES, StateUnreadable, check, header_word, seal
 from plumbline.store_client import Commit, StateWrite, StoreClient
 from plumbline.value_codec import entity_bytes, join_key_columns
+from plumbline.view_spec import LogSource
 
 ATTEMPTS = 20
 

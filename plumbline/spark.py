@@ -21,15 +21,16 @@ from plumbline.log_append import write_parquet
 from plumbline.log_times import int64_values
 from plumbline.parcels import ERROR, FURTHER, PARCEL_SQL, PATH, Received
 from plumbline.part_files import Finish, part_writer, published, staged
-from plumbline.spark_plan import Asked, Job, grouped, opened
+from plumbline.spark_job import Asked, Job
+from plumbline.spark_plan import grouped, opened
 from plumbline.spark_rows import FrameRows, Rows
 from plumbline.view_evaluation import ViewRequest
 
 if TYPE_CHECKING:
     from plumbline.offline_store import WindowedOfflineStoreConfig
 
-BUCKET_ROWS = 400_000
-"""Events and entity rows that a bucket should hold."""
+BUCKET_ROWS = range(50_000, 400_000)
+"""How many events and entity rows a bucket should hold."""
 FILE_ROWS = range(50_000, 1_000_000)
 """How many rows a file of a saved training set has."""
 ONE_PART = 2**62
@@ -135,7 +136,9 @@ class History:
         log = opened(asked, rows.range_us(), margins)
         sample, at = rows.sample(SAMPLE, asked.row_keys)
         hashed = spark_tasks.row_hashes(asked, log.empty, sample, len(at))
-        others = max(4 * self._parallelism, math.ceil((log.held + rows.count) / BUCKET_ROWS))
+        held = log.held + rows.count
+        spread = min(4 * self._parallelism, math.ceil(held / BUCKET_ROWS.start))
+        others = max(1, spread, math.ceil(held / BUCKET_ROWS.stop))
         split = split_of(hashed, int64_values(at), rows.count, others, asked.reach_us)
         keys = rows.empty.table.select(list(asked.row_keys)).rename_columns(list(asked.join_keys))
         return Job(asked, log, split, keys, self._as_known)

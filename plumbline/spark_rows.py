@@ -1,7 +1,7 @@
 """Entity rows as the distributed engine takes them: a table of the driver's, or a Spark DataFrame that never goes there."""
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -13,8 +13,8 @@ from plumbline.entity_rows import EntityRows, entity_rows
 from plumbline.instant import from_microseconds
 from plumbline.log_times import int64_values
 from plumbline.parcels import PARCEL_SQL, ROWS, Received
-from plumbline.spark_plan import Job
-from plumbline.spark_tasks import ROW, row_parcels, whole_rows
+from plumbline.spark_job import Job
+from plumbline.spark_tasks import ROW, Batches, row_parcels, task, whole_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -124,7 +124,8 @@ class FrameRows:
     def _packed(self, pack: Pack) -> "DataFrame":
         first = self._first
 
-        def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        @task
+        def packed(batches: Batches) -> Iterator[pa.RecordBatch]:
             for rows, numbers in _chunks(batches):
                 partitions, places = numbers >> PLACE_BITS, numbers & ((1 << PLACE_BITS) - 1)
                 yield from pack(rows.table, rows.at, first[int(partitions[0])] + places)
@@ -138,7 +139,8 @@ def bounds_of(rows: Rows) -> tuple[datetime | None, datetime | None]:
     return (None, None) if span is None else (from_microseconds(span[0]), from_microseconds(span[1]))
 
 
-def _bounds(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+@task
+def _bounds(batches: Batches) -> Iterator[pa.RecordBatch]:
     """Which partition a task has, how many rows, and their earliest and latest instant."""
     for rows, numbers in _chunks(batches):
         low, high = rows.range_us() or (None, None)
@@ -146,7 +148,7 @@ def _bounds(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch({name: pa.array(values, pa.int64()) for name, values in columns.items()})
 
 
-def _chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[EntityRows, np.ndarray]]:
+def _chunks(batches: Batches) -> Iterator[tuple[EntityRows, np.ndarray]]:
     """Rows and their numbers of about CHUNK_ROWS rows."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:

@@ -12,7 +12,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from plumbline.entity_keys import entity_codes
 from plumbline.log_files import open_log, retried
 from plumbline.log_times import LogSchemaError, int64_values, microseconds_utc
-from plumbline.spec import LogSource
+from plumbline.view_spec import LogSource
 
 
 def pull_all(

@@ -11,7 +11,7 @@ from plumbline.point_in_time import evaluate
 from plumbline.slowly_changing import latest
 
 if TYPE_CHECKING:
-    from plumbline.spec import LogSource, ViewSpec
+    from plumbline.view_spec import LogSource, ViewSpec
 
 Judged = tuple[pa.Table, Callable[[], np.ndarray] | None]
 """Rows of a log, and what says which of them count (None: all)."""

@@ -11,7 +11,7 @@ from plumbline.log_times import valid_mask
 from plumbline.window_kernels import prefix_sums, wide_prefix_sums
 
 if TYPE_CHECKING:
-    from plumbline.spec import WindowSpec
+    from plumbline.view_spec import WindowSpec
 
 
 class Column:

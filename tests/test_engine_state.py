@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from plumbline.durations import DAY, HOUR, MINUTE, SECOND, window_start
 from plumbline.layout import Layout
 from plumbline.rows import Rows, rows_from_table
-from plumbline.spec import ANY_TYPE_FUNCTIONS, FUNCTIONS, LogSource, ViewSpec, WindowSpec, output_type
+from plumbline.spec import ANY_TYPE_FUNCTIONS, FUNCTIONS, output_type
 from plumbline.state import fold, window_values
 from plumbline.state_words import REACH, StateUnreadable, header_word
+from plumbline.view_spec import LogSource, ViewSpec, WindowSpec
 
 COLUMNS = {"cents": pa.int64(), "price": pa.float64(), "country": pa.string()}
 LENGTHS = [(HOUR, 1), (30 * MINUTE, MINUTE), (DAY, 5 * MINUTE), (7 * DAY, HOUR), (40 * DAY, DAY), (3 * DAY, 2 * DAY)]

@@ -21,7 +21,7 @@ from plumbline.event_log import (
     read_events,
     read_rows,
 )
-from plumbline.spec import LogSource
+from plumbline.view_spec import LogSource
 
 US = pa.timestamp("us", tz="UTC")
 NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)

@@ -15,7 +15,8 @@ from plumbline.durations import default_slide_us
 from plumbline.entity_keys import EntityKeyError
 from plumbline.point_in_time import evaluate
 from plumbline.slowly_changing import latest
-from plumbline.spec import LogSource, ViewSpec, WindowSpec, output_type
+from plumbline.spec import output_type
+from plumbline.view_spec import LogSource, ViewSpec, WindowSpec
 
 US = pa.timestamp("us", tz="UTC")
 NOON = datetime(2024, 3, 10, 12, tzinfo=UTC)

@@ -9,7 +9,8 @@ from feast.types import Int64, String
 
 from feature_repo.features.entities import user
 from feature_repo.features.logs import SETTINGS, columns
-from plumbline.spec import LogSource, log_schema
+from plumbline.spec import log_schema
+from plumbline.view_spec import LogSource
 
 TTL = timedelta(days=365)
 ATTRIBUTES_PATH = SETTINGS.events_dir / "user_attributes"

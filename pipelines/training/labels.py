@@ -11,7 +11,8 @@ from pipelines.training.periods import known_until_us
 from plumbline import FeatureStore
 from plumbline.durations import SECOND
 from plumbline.event_log import LogNotFoundError, read_events
-from plumbline.spec import LogSource, log_source
+from plumbline.spec import log_source
+from plumbline.view_spec import LogSource
 
 TRANSACTION_COLUMNS = (
     "user_id", "merchant_id", "device_id", "event_type", "category", "channel", "country", "amount_cents",
