@@ -27,7 +27,7 @@ def pytest_configure() -> None:
     time.tzset()
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["JAVA_HOME"] = str(java_home())
-    # pyspark.sql.connect ends a process whose main module has no file, as that of a worker of pytest-xdist: a doctest, it thinks
+    # pyspark.sql.connect takes a process whose main module has no file (a worker of pytest-xdist) for a doctest and ends it
     main = sys.modules["__main__"]
     main.__file__ = getattr(main, "__file__", pytest.__file__)
 
