@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import product_lab
 import pytest
 
 from feature_repo.settings import PROJECT_ROOT, Settings
@@ -101,6 +102,14 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     )
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[product_lab.Checkout]:
+    """A checkout whose whole product runs, on data of its user's own; it may have been changed by another test."""
+    with product_lab.checkout(tmp_path_factory.mktemp("product")) as product:
+        product_lab.bring_up(product)
+        yield product
 
 
 @contextmanager
