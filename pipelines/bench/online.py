@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import redis
+from feast.online_response import OnlineResponse
 
 from pipelines.bench import embedded_store
 from pipelines.bench.history import Disagreement
@@ -22,6 +23,8 @@ from plumbline import FeatureStore, aggregate, as_of
 EVENTS, USERS = 200_000, 5_000
 READS, ASKED = 2_000, 200
 """Timed reads of each kind, and the different users among them."""
+BLOCK, UNCOUNTED = 200, 20
+"""Reads of one kind in a row, and how many before them do not count."""
 AT = END + timedelta(seconds=2)
 """When is read: just after the newest event, so that the windows hold something."""
 SHAPES = ((2, ("count", "sum", "max")), (10, ("count", "sum", "mean", "min", "max")))
@@ -30,7 +33,7 @@ Read = Callable[[str], object]
 
 
 def lines(scale: float, folder: Path) -> Iterator[Line]:
-    """Two lines a shape: read_online and get_online_features, p50 of reads that take turns with the others.
+    """Two lines a shape: read_online and get_online_features, p50 of reads that take turns with the others in blocks.
 
     raw    the commands of one such read, recorded on the wire, sent again in one pipeline of redis-py, answers unparsed
     feast  get_online_features of a stock Redis store, as many views of as many integers that were computed before
@@ -44,7 +47,7 @@ def lines(scale: float, folder: Path) -> Iterator[Line]:
         per_view = len(WINDOWS) * len(functions)
         with embedded_store.running() as ours_at, embedded_store.running() as stock_at:
             store = _ours(place, log, views, functions, ours_at)
-            kinds = _kinds(store, asked, ours_at) | {"feast": _stock(place, log, views, per_view, stock_at)}
+            kinds = _kinds(store, asked, ours_at) | {"feast": _stock(place, log, views, per_view, stock_at, asked[0])}
             _check(store, asked[:20])
             taken = take_turns(kinds, asked, reads)
         for name in ("read_online", "get_online_features"):
@@ -79,13 +82,20 @@ def _kinds(store: FeatureStore, users: Sequence[str], address: str) -> dict[str,
     }
 
 
-def _stock(place: Path, log: Path, views: int, features: int, address: str) -> Read:
+def _stock(place: Path, log: Path, views: int, features: int, address: str, user: str) -> Read:
     table = write_table(log, features, place / "table.parquet")
     declared = [file_view(f"computed_{number}", table, features) for number in range(views)]
     store = stock_store(place, "local", declared, address)
     store.materialize(*span_of(END))
     wanted = references(declared)
-    return lambda user: store.get_online_features(wanted, [{"user_id": user}], full_feature_names=True)
+
+    def read(user: str) -> OnlineResponse:
+        return store.get_online_features(wanted, [{"user_id": user}], full_feature_names=True)
+
+    found = read(user).to_dict()
+    if len(found) != 1 + len(wanted) or any(None in values for values in found.values()):
+        raise Disagreement("Feast's own store does not hold what was materialized into it.")
+    return read
 
 
 def _check(store: FeatureStore, users: Sequence[str]) -> None:
@@ -100,19 +110,26 @@ def _check(store: FeatureStore, users: Sequence[str]) -> None:
 
 
 def take_turns(kinds: Mapping[str, Read], users: Sequence[str], times: int) -> dict[str, np.ndarray]:
-    """Seconds of `times` reads of each kind in turns, who begins changing every turn, after a tenth that do not count."""
+    """Seconds of `times` reads of each kind, in turns of a block of reads each, the first few of a block not counted.
+
+    Single reads must not take turns: Feast keeps the views of one registry at a time for the whole process, so that every
+    read of one store would make the next read of another build its views anew.
+    """
     taken: dict[str, list[float]] = {name: [] for name in kinds}
     order = list(kinds)
-    for number in range(-(times // 10), times):
-        user = users[number % len(users)]
-        first = number % len(order)
+    for block in range(-(-times // BLOCK)):
+        first = block % len(order)
         for name in (*order[first:], *order[:first]):
-            began = time.perf_counter()
-            kinds[name](user)
-            elapsed = time.perf_counter() - began
-            if number >= 0:
-                taken[name].append(elapsed)
-    return {name: np.array(seconds) for name, seconds in taken.items()}
+            asked = [users[(block * BLOCK + number) % len(users)] for number in range(-UNCOUNTED, BLOCK)]
+            seconds = [_seconds(kinds[name], user) for user in asked]
+            taken[name] += seconds[UNCOUNTED:]
+    return {name: np.array(seconds[:times]) for name, seconds in taken.items()}
+
+
+def _seconds(read: Read, user: str) -> float:
+    began = time.perf_counter()
+    read(user)
+    return time.perf_counter() - began
 
 
 def _line(bench: str, views: int, features: int, ours: np.ndarray, others: Mapping[str, np.ndarray]) -> Line:
