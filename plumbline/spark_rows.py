@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,10 @@ from plumbline.parcels import PARCEL_SQL, ROWS, Received
 from plumbline.spark_job import Job
 from plumbline.spark_tasks import ROW, Batches, row_parcels, task, whole_rows
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+DataFrame = Any
+"""pyspark.sql.DataFrame; pyspark is an optional dependency, which spark.py alone imports."""
+SparkSession = Any
+"""pyspark.sql.SparkSession."""
 
 PLACE_BITS = 33
 """Spark's monotonically_increasing_id: the partition's number above, the row's place in it in the lowest 33 bits."""
@@ -41,13 +43,13 @@ class Rows(Protocol):
     def sample(self, most: int, columns: Sequence[str]) -> tuple[pa.Table, pa.ChunkedArray]:
         """Some of the rows, evenly taken, and their instants."""
 
-    def by_entity(self, spark: "SparkSession", job: Job) -> "DataFrame":
+    def by_entity(self, spark: SparkSession, job: Job) -> DataFrame:
         """Keys, instants and numbers, by entity."""
 
-    def whole(self, spark: "SparkSession", rows_a_part: int) -> "DataFrame":
+    def whole(self, spark: SparkSession, rows_a_part: int) -> DataFrame:
         """All columns, by part of the result."""
 
-    def apart(self, spark: "SparkSession", rows_a_part: int) -> "list[DataFrame]":
+    def apart(self, spark: SparkSession, rows_a_part: int) -> "list[DataFrame]":
         """What must be collected beside the answers so that together() knows all columns."""
 
     def together(self, received: Received) -> pa.Table:
@@ -69,26 +71,26 @@ class TableRows:
         taken = pa.array(np.arange(0, self.count, max(1, self.count // most)))
         return self._rows.table.select(list(dict.fromkeys(columns))).take(taken), self._rows.at.take(taken)
 
-    def by_entity(self, spark: "SparkSession", job: Job) -> "DataFrame":
+    def by_entity(self, spark: SparkSession, job: Job) -> DataFrame:
         return self._packed(spark, partial(row_parcels, job))
 
-    def whole(self, spark: "SparkSession", rows_a_part: int) -> "DataFrame":
+    def whole(self, spark: SparkSession, rows_a_part: int) -> DataFrame:
         return self._packed(spark, partial(whole_rows, rows_a_part=rows_a_part))
 
-    def apart(self, spark: "SparkSession", rows_a_part: int) -> "list[DataFrame]":
+    def apart(self, spark: SparkSession, rows_a_part: int) -> "list[DataFrame]":
         return []
 
     def together(self, received: Received) -> pa.Table:
         return self._rows.table
 
-    def _packed(self, spark: "SparkSession", pack: Pack) -> "DataFrame":
+    def _packed(self, spark: SparkSession, pack: Pack) -> DataFrame:
         return spark.createDataFrame(pa.Table.from_batches(pack(self._rows.table, self._rows.at, np.arange(self.count))))
 
 
 class FrameRows:
     """Entity rows that are in Spark. The query runs once; its order is kept."""
 
-    def __init__(self, frame: "DataFrame", numbered: "DataFrame") -> None:
+    def __init__(self, frame: DataFrame, numbered: DataFrame) -> None:
         """numbered is frame with Spark's monotonically_increasing_id as column ROW."""
         self.empty = entity_rows(frame.limit(0).toArrow())
         self._frame = numbered.persist()
@@ -108,20 +110,20 @@ class FrameRows:
         rows = entity_rows(self._frame.select(*self.empty.table.column_names).sample(share, seed=0).toArrow())
         return rows.table, rows.at
 
-    def by_entity(self, spark: "SparkSession", job: Job) -> "DataFrame":
+    def by_entity(self, spark: SparkSession, job: Job) -> DataFrame:
         return self._packed(partial(row_parcels, job))
 
-    def whole(self, spark: "SparkSession", rows_a_part: int) -> "DataFrame":
+    def whole(self, spark: SparkSession, rows_a_part: int) -> DataFrame:
         return self._packed(partial(whole_rows, rows_a_part=rows_a_part))
 
-    def apart(self, spark: "SparkSession", rows_a_part: int) -> "list[DataFrame]":
+    def apart(self, spark: SparkSession, rows_a_part: int) -> "list[DataFrame]":
         return [self.whole(spark, rows_a_part)]
 
     def together(self, received: Received) -> pa.Table:
         table = received.table(ROWS, ROW)
         return self.empty.table if table is None else table.drop_columns([ROW])
 
-    def _packed(self, pack: Pack) -> "DataFrame":
+    def _packed(self, pack: Pack) -> DataFrame:
         first = self._first
 
         @task

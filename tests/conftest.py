@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import product_lab
 import pytest
+from free_ports import free_port
 
 from feature_repo.settings import PROJECT_ROOT, Settings
-from stack import kafka_broker, ports, processes, topics
+from stack import kafka_broker, processes, topics
 from stack import redis_server as redis_part
 from stack.java import java_home
 
@@ -33,17 +34,26 @@ def pytest_configure() -> None:
     main.__file__ = getattr(main, "__file__", pytest.__file__)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several test processes one takes all tests of a file; the whole product, which takes longest, comes first."""
+    items.sort(key=lambda item: not _wants_product(item))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("product" if _wants_product(item) else item.path.stem))
+
+
+def _wants_product(item: pytest.Item) -> bool:
+    return "product" in getattr(item, "fixturenames", ())
+
+
 @pytest.fixture(scope="session")
 def stack_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings of a stack of the test run's own: a temporary data directory and ports that were free."""
-    kafka_port = ports.next_free(20_000 + os.getpid() % 20_000)
-    redis_port = ports.next_free(kafka_port + 1)
     return Settings.from_env(
         {
             "DATA_DIR": str(tmp_path_factory.mktemp("stack")),
-            "KAFKA_PORT": str(kafka_port),
-            "REDIS_PORT": str(redis_port),
-            "MLFLOW_PORT": str(ports.next_free(redis_port + 1)),
+            "KAFKA_PORT": str(free_port()),
+            "REDIS_PORT": str(free_port()),
+            "MLFLOW_PORT": str(free_port()),
         }
     )
 

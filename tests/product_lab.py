@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
+from free_ports import free_port
 
 from feature_repo.settings import PROJECT_ROOT, Settings, read_dotenv
 from pipelines.simulate import history
-from stack import ports, processes, stamps
+from stack import processes, stamps
 
 README = PROJECT_ROOT / "README.md"
 USERS, DAYS = 150, 30
@@ -120,7 +121,7 @@ def checkout(folder: Path) -> Iterator[Checkout]:
     _copy_files(product.root)
     (product.root / ".parts").symlink_to(PROJECT_ROOT / ".parts")
     _lend_packages(product.root / ".venv")
-    variables = {"DATA_DIR": str(folder / "data"), **_free_ports()}
+    variables = {"DATA_DIR": str(folder / "data"), **{name: str(free_port()) for name in PORTS}}
     (product.root / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
     try:
         yield product
@@ -191,15 +192,6 @@ def _lend_packages(environment: Path) -> None:
     for own in environment.glob("lib/python*/site-packages"):
         (own / "lent.pth").write_text(lent)
     stamps.write(environment, stamps.read(Path(sys.prefix)))
-
-
-def _free_ports() -> dict[str, str]:
-    """A port for each setting, far enough apart that each may take the next one too."""
-    found, port = {}, 11_000 + os.getpid() % 9_000
-    for name in PORTS:
-        port = ports.next_free(port) + 1
-        found[name] = str(port - 1)
-    return found
 
 
 def _naming(process: psutil.Process, folder: Path) -> str:

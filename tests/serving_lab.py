@@ -18,6 +18,7 @@ import lightgbm
 import numpy as np
 import pyarrow as pa
 import uvicorn
+from free_ports import free_port
 
 from feature_repo import definitions, open_store
 from feature_repo.event_schema import TRANSACTIONS
@@ -30,7 +31,6 @@ from serving.decisions import DecisionLog
 from serving.metrics import Metrics
 from serving.spool import Spool
 from serving.topic import DecisionTopic
-from stack import ports
 
 NOBODY_LISTENS = "127.0.0.1:1"
 LARGE_CENTS = 50_000
@@ -145,7 +145,7 @@ def running(settings: Settings, store: Any, models: Models) -> Iterator[Service]
         Spool(settings.data_dir / "spool" / "decisions.jsonl"),
     )
     app = create_app(settings, store, models, DecisionLog(topic, spool, metrics), metrics)
-    port = ports.next_free(30_000 + os.getpid() % 20_000)
+    port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

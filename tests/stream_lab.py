@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +13,11 @@ from typing import Any, TypeVar
 
 import psutil
 import redis
+from free_ports import free_port
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from feature_repo.settings import Settings
-from stack import feast_cli, ports, processes
+from stack import feast_cli, processes
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def settings_for(broker: str, redis_server: str, data_dir: Path) -> Settings:
             "KAFKA_BOOTSTRAP_SERVERS": broker,
             "REDIS_CONNECTION_STRING": f"{redis_server},db={STORE_DATABASE}",
             "DATA_DIR": str(data_dir),
-            "FOLD_METRICS_PORT": str(ports.next_free(40_000 + os.getpid() % 10_000)),
+            "FOLD_METRICS_PORT": str(free_port()),
         }
     )
 

@@ -352,7 +352,7 @@ def test_a_missing_log_is_an_error_that_names_view_and_path(tmp_path):
 def test_what_cannot_be_answered_is_refused_in_one_sentence(store):
     features = ["spending:cents_sum_1h"]
 
-    with pytest.raises(ValueError, match="pass entity_df with join keys and event_timestamp, not start_date"):
+    with pytest.raises(ValueError, match="pass entity_df with join keys and event_timestamp instead of start_date"):
         store.get_historical_features(features=features, start_date=NOON, end_date=NOON)
     with pytest.raises(ValueError, match=r"SQL needs `offline_store: \{engine: spark\}`"):
         store.get_historical_features("SELECT 1", features)

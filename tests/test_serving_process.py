@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from free_ports import free_port
 from serving_lab import NOBODY_LISTENS, applied_store, await_ready, lab_settings, wait_until, write_model
 
 from feature_repo.settings import PROJECT_ROOT
@@ -21,7 +22,6 @@ from serving.__main__ import bound_socket
 from serving.binding import ContractMismatch
 from serving.champions import ChampionFetch
 from serving.service import serve
-from stack import ports
 
 SECRET = "a-secret-key-1234"
 
@@ -35,7 +35,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory, redis_server: str) -> d
         "REDIS_CONNECTION_STRING": f"{redis_server},db=14",
         "KAFKA_BOOTSTRAP_SERVERS": NOBODY_LISTENS,
         "MLFLOW_TRACKING_URI": f"sqlite:///{data_dir / 'mlflow.db'}",
-        "API_PORT": str(ports.next_free(50_000 + os.getpid() % 10_000)),
+        "API_PORT": str(free_port()),
         "API_KEYS": SECRET,
     }
     settings = lab_settings(data_dir, environment["REDIS_CONNECTION_STRING"], **environment)

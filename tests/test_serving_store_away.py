@@ -1,16 +1,16 @@
 """When the store is away: an honest 503 within a second, and recovery without help."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from free_ports import free_port
 from serving_lab import Service, applied_store, await_ready, both_models, lab_settings, paused, running, wait_until
 
 from feature_repo.settings import Settings
-from stack import ports, processes, redis_server
+from stack import processes, redis_server
 
 REQUEST = {"user_id": "anna", "transaction": {"amount_cents": 100}}
 
@@ -19,7 +19,7 @@ class OwnStore:
     """A Valkey that a test may stop."""
 
     def __init__(self, data_dir: Path) -> None:
-        port = ports.next_free(40_000 + os.getpid() % 10_000)
+        port = free_port()
         self._data_dir = data_dir
         self._program = redis_server.program(Settings.from_env({"DATA_DIR": str(data_dir), "REDIS_PORT": str(port)}))
         self.address = f"127.0.0.1:{port}"

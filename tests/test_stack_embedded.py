@@ -10,12 +10,13 @@ import psutil
 import pytest
 import redis
 import yaml
+from free_ports import free_port
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from mlflow.environment_variables import MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 
 from feature_repo.settings import PROJECT_ROOT, Settings
-from stack import embedded, java, mlflow_server, ports, processes, redis_server, topics
+from stack import embedded, java, mlflow_server, processes, redis_server, topics
 
 
 def test_topics_take_the_brokers_time_keep_everything_and_have_partitions(broker):
@@ -63,7 +64,7 @@ def test_embedded_parts_listen_on_loopback_only(broker, redis_server, stack_sett
 
 
 def test_the_store_keeps_what_was_written_when_it_is_killed(tmp_path):
-    settings = Settings.from_env({"DATA_DIR": str(tmp_path), "REDIS_PORT": str(ports.next_free(41_000 + os.getpid() % 1_000))})
+    settings = Settings.from_env({"DATA_DIR": str(tmp_path), "REDIS_PORT": str(free_port())})
     store = redis_server.program(settings)
     try:
         processes.start(store, tmp_path)
