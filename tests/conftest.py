@@ -1,5 +1,6 @@
 """Real parts for the tests that claim them: one broker, one store, one Spark session a run, started when asked for."""
 
+import itertools
 import os
 import sys
 import time
@@ -19,6 +20,9 @@ from stack.java import java_home
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+DATABASES = 16
+"""How many databases Valkey has when nothing is said; the first is for the tests that empty all of it."""
 
 SPARK_JARS = PROJECT_ROOT / ".parts" / "jars" / "spark"
 
@@ -89,6 +93,23 @@ def empty_redis(redis_server: str) -> str:
     with redis.Redis(host=host, port=int(port)) as client:
         client.flushall()
     return redis_server
+
+
+@pytest.fixture(scope="session")
+def _databases() -> Iterator[int]:
+    return itertools.cycle(range(1, DATABASES))
+
+
+@pytest.fixture(scope="module")
+def own_store(redis_server: str, _databases: Iterator[int]) -> str:
+    """The connection string of an empty database of the running Valkey that only the tests of one file use."""
+    import redis
+
+    host, port = redis_server.split(":")
+    database = next(_databases)
+    with redis.Redis(host=host, port=int(port), db=database) as client:
+        client.flushdb()
+    return f"{redis_server},db={database}"
 
 
 @pytest.fixture(scope="session")

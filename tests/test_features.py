@@ -30,10 +30,10 @@ def declared(kind: type) -> list:
 
 
 @pytest.fixture(scope="module")
-def applied(tmp_path_factory: pytest.TempPathFactory, redis_server: str):
+def applied(tmp_path_factory: pytest.TempPathFactory, own_store: str):
     """The store after Feast's own command line applied the repo to a new registry."""
     data_dir = tmp_path_factory.mktemp("applied")
-    settings = Settings.from_env({"DATA_DIR": str(data_dir), "REDIS_CONNECTION_STRING": f"{redis_server},db=5"})
+    settings = Settings.from_env({"DATA_DIR": str(data_dir), "REDIS_CONNECTION_STRING": own_store})
     return apply_definitions(settings)
 
 

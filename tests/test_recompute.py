@@ -44,11 +44,9 @@ def payment(name: str, minutes_ago: int, cents: int, offset: int | None) -> dict
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, redis_server):
+def world(tmp_path_factory, own_store):
     """A store over a log of three old payments and two streamed ones, all of them materialized."""
-    settings = Settings.from_env(
-        {"DATA_DIR": str(tmp_path_factory.mktemp("world")), "REDIS_CONNECTION_STRING": f"{redis_server},db=9"}
-    )
+    settings = Settings.from_env({"DATA_DIR": str(tmp_path_factory.mktemp("world")), "REDIS_CONNECTION_STRING": own_store})
     old = [payment("h-1", 60 * 24, 300, None), payment("h-2", 50, 420, None), payment("h-3", 40, 999, None)]
     streamed = [payment("s-1", 20, 510, 0), payment("s-2", 10, 333, 1)]
     rows = pa.Table.from_pylist([*old, *streamed], pa.schema([f for f in TRANSACTIONS if f.name in old[0]]))

@@ -30,8 +30,8 @@ def records(bootstrap_servers: str) -> list[dict]:
     return found
 
 
-def test_a_score_is_logged_with_all_that_parity_needs(tmp_path: Path, redis_server: str, empty_topics: str):
-    settings = lab_settings(tmp_path, f"{redis_server},db=13", KAFKA_BOOTSTRAP_SERVERS=empty_topics)
+def test_a_score_is_logged_with_all_that_parity_needs(tmp_path: Path, own_store: str, empty_topics: str):
+    settings = lab_settings(tmp_path, own_store, KAFKA_BOOTSTRAP_SERVERS=empty_topics)
     store = applied_store(settings)
     transaction = {"merchant_id": "bakery", "amount_cents": 700, "event_id": "e-1", "event_type": "payment"}
 
@@ -66,8 +66,8 @@ def test_what_was_decided_while_kafka_was_away_is_sent_when_it_is_back(tmp_path:
     assert sorted(record["request_id"] for record in records(empty_topics)) == sorted(f"r-{n}" for n in range(51))
 
 
-def test_an_answer_does_not_wait_for_kafka(tmp_path: Path, redis_server: str):
-    settings = lab_settings(tmp_path, f"{redis_server},db=13")
+def test_an_answer_does_not_wait_for_kafka(tmp_path: Path, own_store: str):
+    settings = lab_settings(tmp_path, own_store)
     store = applied_store(settings)
 
     with running(settings, store, both_models(tmp_path, store)) as service:

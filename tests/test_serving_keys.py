@@ -16,9 +16,9 @@ SCORE = {"user_id": "anna", "transaction": {}}
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, redis_server: str):
+def client(tmp_path_factory: pytest.TempPathFactory, own_store: str):
     data_dir = tmp_path_factory.mktemp("keys")
-    settings = lab_settings(data_dir, f"{redis_server},db=11", API_KEYS=f"{PLAIN},dashboard:read:sha256={DIGEST}")
+    settings = lab_settings(data_dir, own_store, API_KEYS=f"{PLAIN},dashboard:read:sha256={DIGEST}")
     store = applied_store(settings)
     with running(settings, store, both_models(data_dir, store)) as service:
         yield service.client

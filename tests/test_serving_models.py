@@ -23,8 +23,8 @@ NO_REDIS = "127.0.0.1:1"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, redis_server: str):
-    return applied_store(lab_settings(tmp_path_factory.mktemp("models"), f"{redis_server},db=12"))
+def store(tmp_path_factory: pytest.TempPathFactory, own_store: str):
+    return applied_store(lab_settings(tmp_path_factory.mktemp("models"), own_store))
 
 
 def champion(folder: Path) -> dict[str, Champion | None]:

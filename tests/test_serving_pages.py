@@ -13,9 +13,9 @@ LINK = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, redis_server: str):
+def client(tmp_path_factory: pytest.TempPathFactory, own_store: str):
     data_dir = tmp_path_factory.mktemp("pages")
-    settings = lab_settings(data_dir, f"{redis_server},db=9")
+    settings = lab_settings(data_dir, own_store)
     store = applied_store(settings)
     with running(settings, store, both_models(data_dir, store)) as service:
         yield service.client

@@ -27,12 +27,12 @@ SECRET = "a-secret-key-1234"
 
 
 @pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory, redis_server: str) -> dict[str, str]:
+def registered(tmp_path_factory: pytest.TempPathFactory, own_store: str) -> dict[str, str]:
     """The environment of a service whose store is applied and whose transaction model has a champion."""
     data_dir = tmp_path_factory.mktemp("process")
     environment = {
         "DATA_DIR": str(data_dir),
-        "REDIS_CONNECTION_STRING": f"{redis_server},db=14",
+        "REDIS_CONNECTION_STRING": own_store,
         "KAFKA_BOOTSTRAP_SERVERS": NOBODY_LISTENS,
         "MLFLOW_TRACKING_URI": f"sqlite:///{data_dir / 'mlflow.db'}",
         "API_PORT": str(free_port()),

@@ -13,9 +13,9 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, redis_server: str):
+def service(tmp_path_factory: pytest.TempPathFactory, own_store: str):
     data_dir = tmp_path_factory.mktemp("requests")
-    settings = lab_settings(data_dir, f"{redis_server},db=10")
+    settings = lab_settings(data_dir, own_store)
     store = applied_store(settings)
     models = {**both_models(data_dir, store), "account_risk": "model account_risk has no champion: only 3 positives"}
     with running(settings, store, models) as running_service:

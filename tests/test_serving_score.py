@@ -19,7 +19,6 @@ from serving_lab import (
 
 from serving.messages import BatchResponse, FeaturesResponse, ScoreResponse
 
-NOW = datetime.now(UTC)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|\+00:00)")
 HOSTILE_IDS = [
     "<script>alert(1)</script>",
@@ -33,16 +32,22 @@ HOSTILE_IDS = [
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, redis_server: str):
+def now() -> datetime:
+    """When these tests began: the whole run began long before."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, own_store: str, now: datetime):
     data_dir = tmp_path_factory.mktemp("serving")
-    settings = lab_settings(data_dir, f"{redis_server},db=9")
+    settings = lab_settings(data_dir, own_store)
     store = applied_store(settings)
     push(
         store,
         [
-            payment("anna", "a1", NOW - timedelta(minutes=30), 1_000, offset=0),
-            payment("anna", "a2", NOW - timedelta(minutes=20), 3_000, offset=1),
-            payment("anna", "a3", NOW - timedelta(seconds=90), 500, offset=2),
+            payment("anna", "a1", now - timedelta(minutes=30), 1_000, offset=0),
+            payment("anna", "a2", now - timedelta(minutes=20), 3_000, offset=1),
+            payment("anna", "a3", now - timedelta(seconds=90), 500, offset=2),
         ],
     )
     with running(settings, store, both_models(data_dir, store)) as running_service:
@@ -140,8 +145,8 @@ def test_a_users_features_are_those_of_every_online_view_about_the_user_alone(se
     assert answer["known"] is True
 
 
-def test_a_transaction_that_was_folded_already_does_not_see_itself(service: Service):
-    third = (NOW - timedelta(seconds=90)).isoformat()
+def test_a_transaction_that_was_folded_already_does_not_see_itself(service: Service, now: datetime):
+    third = (now - timedelta(seconds=90)).isoformat()
 
     answer = service.score(
         {"user_id": "anna", "transaction": {"event_id": "a3", "amount_cents": 500, "event_timestamp": third}}
@@ -160,8 +165,8 @@ def test_as_of_comes_back_to_the_microsecond(service: Service, offset: str):
     assert INSTANT.fullmatch(answer["as_of"])
 
 
-def test_windows_have_decayed_at_an_instant_in_the_future(service: Service):
-    tomorrow = (NOW + timedelta(days=1)).isoformat()
+def test_windows_have_decayed_at_an_instant_in_the_future(service: Service, now: datetime):
+    tomorrow = (now + timedelta(days=1)).isoformat()
 
     answer = service.features("anna", as_of=tomorrow).json()
 
@@ -169,8 +174,8 @@ def test_windows_have_decayed_at_an_instant_in_the_future(service: Service):
     assert answer["features"]["user_payments__payment_id_count_7d"] == 3
 
 
-def test_an_instant_older_than_the_head_is_refused_never_approximated(service: Service):
-    long_ago = (NOW - timedelta(days=400)).isoformat()
+def test_an_instant_older_than_the_head_is_refused_never_approximated(service: Service, now: datetime):
+    long_ago = (now - timedelta(days=400)).isoformat()
 
     for response in (
         service.features("anna", as_of=long_ago),

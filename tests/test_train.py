@@ -36,13 +36,13 @@ REPORT_KEYS = {
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory, redis_server: str) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory, own_store: str) -> Settings:
     """A log of its own, applied by Feast's command line, and an MLflow of SQLite and files."""
     data_dir = tmp_path_factory.mktemp("train")
     settings = Settings.from_env(
         {
             "DATA_DIR": str(data_dir),
-            "REDIS_CONNECTION_STRING": f"{redis_server},db=6",
+            "REDIS_CONNECTION_STRING": own_store,
             "MLFLOW_TRACKING_URI": f"sqlite:///{data_dir}/mlflow.db",
         }
     )
