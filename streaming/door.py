@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streaming.event_topics import EventTopic
-from streaming.messages import IDS, MESSAGES, Label, Transaction
+from streaming.messages import MESSAGES, TEXTS, Label, Transaction
 from streaming.reasons import EXAMPLE_TIME, Refusal, reason_for
 
 AHEAD_ALLOWED_US = 5 * 60 * 1_000_000
@@ -71,7 +71,7 @@ def _read(decoder: msgspec.json.Decoder, record: Record) -> tuple[Transaction | 
         message = decoder.decode(value or b"")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(reason_for(value, error)) from None
-    for name in IDS:
+    for name in TEXTS:
         text = getattr(message, name, None)
         if text is not None and not text.isprintable() and CONTROL_CHARACTER.search(text):
             raise Refusal(f"{name} has a control character: {text[:40]!r}")

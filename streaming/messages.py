@@ -6,15 +6,19 @@ import msgspec
 
 from feature_repo.event_schema import EVENT_TYPES, MAX_AMOUNT_CENTS
 
-MAX_ID_CHARACTERS = 256
+MAX_CHARACTERS = 256
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_CHARACTERS)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_CHARACTERS)]
 EventType = Literal[EVENT_TYPES]  # type: ignore[valid-type]  # the one list of them is the log's
 Cents = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT_CENTS)]
 
 
 class Transaction(msgspec.Struct, gc=False):
-    """A record of `transactions`. Unknown fields are ignored; an absent optional field and a null are the same."""
+    """A record of `transactions`. Unknown fields are ignored; an absent optional field and a null are the same.
+
+    Of a field that stands twice the last counts.
+    """
 
     event_id: Id
     user_id: Id
@@ -22,9 +26,9 @@ class Transaction(msgspec.Struct, gc=False):
     merchant_id: Id | None = None
     device_id: Id | None = None
     event_type: EventType | None = "payment"
-    category: str | None = None
-    channel: str | None = None
-    country: str | None = None
+    category: Text | None = None
+    channel: Text | None = None
+    country: Text | None = None
     amount_cents: Cents | None = None
     session_id: Id | None = None
 
@@ -59,3 +63,5 @@ class Label(msgspec.Struct, gc=False):
 
 MESSAGES = {"transactions": Transaction, "labels": Label}
 IDS = ("event_id", "user_id", "merchant_id", "device_id", "session_id", "transaction_event_id")
+TEXTS = (*IDS, "category", "channel", "country")
+"""Fields in which no control character may stand."""

@@ -1,7 +1,9 @@
 """What comes in: which records are events, and why the others are not."""
 
+import gzip
 import json
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -24,6 +26,10 @@ def payload(**changes: object) -> bytes:
     return json.dumps(event | changes).encode()
 
 
+def label(**changes: object) -> bytes:
+    return payload(**({"is_fraud": 1} | changes))
+
+
 def one(value: bytes, topic=TRANSACTIONS, lateness_us: int = DAY_US) -> dict[str, object]:
     """The row that a record becomes."""
     events, refused = admit(topic, [record(value)], lateness_us)
@@ -31,47 +37,89 @@ def one(value: bytes, topic=TRANSACTIONS, lateness_us: int = DAY_US) -> dict[str
     return events.to_pylist()[0]
 
 
-BAD = {
-    "tombstone": (None, "tombstone"),
-    "empty": (b"", "empty"),
-    "not JSON": (b"hello", "not JSON"),
-    "truncated": (payload()[:-20], "cut off"),
-    "two objects": (payload() + payload(), "not JSON"),
-    "an array": (b"[1]", "not an object"),
-    "a number": (b"7", "not an object"),
-    "nested beyond reason": (b'{"x":' + b"[" * 100_000, "nested too deeply"),
-    "latin-1": ('{"event_id": "é"}'.encode("latin-1"), "not UTF-8: byte 14 is 0xe9"),
-    "not UTF-8 in a field that is ignored": (payload()[:-1] + b', "note": "\xff"}', "not UTF-8"),
-    "UTF-16": (payload().decode().encode("utf-16"), "not UTF-8"),
-    "half a character": (payload(user_id="\ud800"), "surrogate"),
-    "no user": (b'{"event_id": "e", "event_timestamp": "2026-03-01T11:59:00Z"}', "`user_id`"),
-    "no event id": (b'{"user_id": "u", "event_timestamp": "2026-03-01T11:59:00Z"}', "`event_id`"),
-    "no time": (b'{"event_id": "e", "user_id": "u"}', "`event_timestamp`"),
-    "user is null": (payload(user_id=None), "user_id"),
-    "user is a number": (payload(user_id=7), "user_id"),
-    "empty id": (payload(event_id=""), "event_id"),
-    "id of 257 characters": (payload(merchant_id="m" * 257), "merchant_id"),
-    "line feed in an id": (payload(device_id="d\n1"), "device_id has a control character"),
-    "amount is text": (payload(amount_cents="1250"), "amount_cents"),
-    "amount is true": (payload(amount_cents=True), "amount_cents"),
-    "amount is a float": (payload(amount_cents=1250.0), "amount_cents"),
-    "amount is NaN": (payload(amount_cents=float("nan")), "NaN"),
-    "amount is 2^63": (payload(amount_cents=2**63), "amount_cents"),
-    "amount above 10^15": (payload(amount_cents=10**15 + 1), "amount_cents"),
-    "negative amount": (payload(amount_cents=-1), "amount_cents"),
-    "unknown event type": (payload(event_type="refund"), "view, hold, payment, withdrawal"),
-    "naive time": (payload(event_timestamp="2026-03-01T11:59:00"), "UTC offset"),
-    "time is a number": (payload(event_timestamp=1_772_366_340), "RFC 3339"),
-    "no such day": (payload(event_timestamp="2026-02-29T11:59:00Z"), "day is out of range"),
-    "before 1970": (payload(event_timestamp="1969-12-31T23:59:59.999999Z"), "before 1970"),
-    "year 9999": (payload(event_timestamp="9999-12-31T23:59:59Z"), "more than 5 minutes after"),
+def bad_of_any_topic(good: Callable[..., bytes], now: datetime) -> dict[str, tuple[bytes | None, str]]:
+    """Records that are no event of their topic when they arrive at `now`, each with words of its reason.
+
+    good  makes a good record, changed as told
+    """
+    text = good().decode()
+    return {
+        "tombstone": (None, "tombstone"),
+        "empty": (b"", "empty"),
+        "not JSON": (b"hello", "not JSON"),
+        "truncated": (good()[:-20], "cut off"),
+        "two objects": (good() + good(), "not JSON"),
+        "an array": (b"[1]", "not an object"),
+        "a number": (b"7", "not an object"),
+        "null": (b"null", "not an object"),
+        "1 MB of something else": (b"x" * 1_000_000, "not JSON"),
+        "nested beyond reason": (b'{"x":' + b"[" * 100_000, "nested too deeply"),
+        "latin-1": ('{"event_id": "é"}'.encode("latin-1"), "not UTF-8: byte 14 is 0xe9"),
+        "not UTF-8 in a field that is ignored": (good()[:-1] + b', "note": "\xff"}', "not UTF-8"),
+        "UTF-16": (text.encode("utf-16"), "not UTF-8"),
+        "compressed": (gzip.compress(good()), "not UTF-8"),
+        "a byte order mark": (text.encode("utf-8-sig"), "not JSON"),
+        "half a character": (good(user_id="\ud800"), "surrogate"),
+        "no user": (text.replace('"user_id"', '"user"').encode(), "`user_id`"),
+        "no event id": (text.replace('"event_id"', '"id"').encode(), "`event_id`"),
+        "no time": (text.replace('"event_timestamp"', '"time"').encode(), "`event_timestamp`"),
+        "user is null": (good(user_id=None), "user_id"),
+        "user is a number": (good(user_id=7), "user_id"),
+        "user is an object": (good(user_id={"id": "u-1"}), "user_id: Expected `str`, got `object`"),
+        "event id is an array": (good(event_id=["e-1"]), "event_id: Expected `str`, got `array`"),
+        "empty id": (good(event_id=""), "event_id"),
+        "id of 257 characters": (good(merchant_id="m" * 257), "merchant_id"),
+        "line feed in an id": (good(device_id="d\n1"), "device_id has a control character"),
+        "NUL in an id": (good(event_id="e\0"), "event_id has a control character"),
+        "amount is text": (good(amount_cents="1250"), "amount_cents"),
+        "amount is true": (good(amount_cents=True), "amount_cents"),
+        "amount is 12.0": (good(amount_cents=12.0), "amount_cents"),
+        "amount is 12.5": (good(amount_cents=12.5), "amount_cents"),
+        "amount is 1e3": (text.replace("1250", "1e3").encode(), "amount_cents"),
+        "amount is NaN": (good(amount_cents=float("nan")), "NaN"),
+        "amount is infinite": (good(amount_cents=float("-inf")), "Infinity"),
+        "amount is 1e400": (text.replace("1250", "1e400").encode(), "amount_cents"),
+        "amount is 2^63": (good(amount_cents=2**63), "amount_cents"),
+        "amount is 10^30": (good(amount_cents=10**30), "amount_cents"),
+        "amount above 10^15": (good(amount_cents=10**15 + 1), "amount_cents"),
+        "negative amount": (good(amount_cents=-1), "amount_cents"),
+        "naive time": (good(event_timestamp="2026-03-01T11:59:00"), "UTC offset"),
+        "time is a number": (good(event_timestamp=1_772_366_340), "RFC 3339"),
+        "no such day": (good(event_timestamp="2026-02-29T11:59:00Z"), "day is out of range"),
+        "before 1970": (good(event_timestamp="1969-12-31T23:59:59.999999Z"), "before 1970"),
+        "year 1": (good(event_timestamp="0001-01-01T00:00:00+14:00"), "before 1970"),
+        "year 9999": (good(event_timestamp="9999-12-31T23:59:59Z"), "more than 5 minutes after"),
+        "a year ahead": (good(event_timestamp=(now + timedelta(days=365)).isoformat()), "more than 5 minutes after"),
+    }
+
+
+def bad_transactions(good: Callable[..., bytes], now: datetime) -> dict[str, tuple[bytes | None, str]]:
+    return bad_of_any_topic(good, now) | {
+        "unknown event type": (good(event_type="refund"), "view, hold, payment, withdrawal"),
+        "country of 257 characters": (good(country="N" * 257), "country"),
+        "control character in a category": (good(category="food\x07"), "category has a control character"),
+    }
+
+
+def bad_labels(good: Callable[..., bytes], now: datetime) -> dict[str, tuple[bytes | None, str]]:
+    return bad_of_any_topic(good, now) | {
+        "neither fraud nor not": (good(is_fraud=2), "is_fraud"),
+        "fraud is true": (good(is_fraud=True), "is_fraud"),
+        "fraud is unknown": (good(is_fraud=None), "is_fraud"),
+        "fraud amount is text": (good(fraud_amount_cents="all"), "fraud_amount_cents"),
+    }
+
+
+BAD = bad_transactions(payload, NOON) | {
     "more than 5 minutes ahead": (payload(event_timestamp="2026-03-01T12:05:00.000001Z"), "more than 5 minutes after"),
 }
+BAD_LABELS = bad_labels(label, NOON) | {"is_fraud is left out": (payload(), "`is_fraud`")}
+OF_TOPIC = [(TRANSACTIONS, *bad) for bad in BAD.values()] + [(LABELS, *bad) for bad in BAD_LABELS.values()]
 
 
-@pytest.mark.parametrize(("value", "reason"), BAD.values(), ids=BAD)
-def test_a_record_that_is_no_event_is_refused_with_its_reason_and_its_bytes(value: bytes | None, reason: str):
-    events, (refused,) = admit(TRANSACTIONS, [record(value)], DAY_US)
+@pytest.mark.parametrize(("topic", "value", "reason"), OF_TOPIC, ids=[*BAD, *(f"label: {name}" for name in BAD_LABELS)])
+def test_a_record_that_is_no_event_is_refused_with_its_reason_and_its_bytes(topic, value: bytes | None, reason: str):
+    events, (refused,) = admit(topic, [record(value)], DAY_US)
 
     assert events.num_rows == 0
     assert reason in refused.reason
@@ -110,6 +158,18 @@ def test_what_the_payload_says_about_its_own_arrival_is_ignored():
 
     assert row["created_timestamp"] == NOON
     assert (row["source_offset"], row["too_late"], row["payment_cents"]) == (41, False, 1250)
+
+
+def test_of_a_field_that_stands_twice_the_last_counts():
+    twice = b'{"user_id": "u-0", "event_id": "e-1", "event_timestamp": "2026-03-01T11:59:00Z", "user_id": "u-1"}'
+
+    assert one(twice)["user_id"] == "u-1"
+
+
+def test_the_payload_says_whose_event_it_is_and_the_key_only_which_partition_it_takes():
+    (row,) = admit(TRANSACTIONS, [Record(0, 0, NOON_MS, b"somebody else", payload())], DAY_US)[0].to_pylist()
+
+    assert row["user_id"] == "u-1"
 
 
 @pytest.mark.parametrize("absent", [{}, {"event_type": None}])
@@ -159,10 +219,3 @@ def test_a_label_that_clears_a_transaction_has_no_fraud_amount():
     row = one(payload(event_id="reversal", transaction_event_id="e-1", is_fraud=0, fraud_amount_cents=0), LABELS)
 
     assert (row["transaction_event_id"], row["fraud_id"], row["fraud_amount_cents"]) == ("e-1", None, None)
-
-
-@pytest.mark.parametrize("changes", [{}, {"is_fraud": 2}, {"is_fraud": True}, {"is_fraud": None}])
-def test_a_label_says_0_or_1(changes: dict[str, object]):
-    _, (refused,) = admit(LABELS, [record(payload(**changes))], DAY_US)
-
-    assert "is_fraud" in refused.reason

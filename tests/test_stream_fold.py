@@ -1,6 +1,5 @@
 """The fold: what is sent can be read online, once, whatever is sent in between and whoever dies."""
 
-import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -16,14 +15,11 @@ from stream_lab import (
     last_offsets,
     records_of,
     running,
-    send,
     settings_for,
     store_client,
     transaction,
     until,
-    value_of,
 )
-from test_stream_door import BAD
 
 from feature_repo import open_store
 from feature_repo.features.entities import user
@@ -95,31 +91,6 @@ def test_a_label_counts_from_the_instant_it_arrives(stream: Stream, fold: int):
 
     feature = "merchant_chargebacks:fraud_id_count_1d"
     until(lambda: stream.store.read_online([feature], [{"merchant_id": "shop"}])[0].features[feature.replace(":", "__")] == 1)
-
-
-def test_bad_records_end_among_the_dead_letters_and_hold_up_nothing(stream: Stream, fold: int):
-    broker = stream.settings.kafka_bootstrap_servers
-    before = len(records_of(broker, "transactions.dead-letter"))
-    bad = [("carl", value) for value, _ in BAD.values()] + [("carl", b"x" * 1_000_000)]
-    good = [("carl", value_of(transaction("carl"))) for _ in range(len(bad) + 1)]
-    mixed = [record for pair in itertools.zip_longest(good, bad) for record in pair if record is not None]
-
-    places = send(broker, "transactions", mixed)
-
-    until(lambda: stream.counts_and_sums(["carl"]) == [(len(good), 100 * len(good))])
-    letters = records_of(broker, "transactions.dead-letter")[before:]
-    found = {}
-    for letter in letters:
-        headers = dict(letter.headers)
-        place = (int(headers["source_partition"]), int(headers["source_offset"]))
-        found[place] = (letter.key, letter.value, headers["source_topic"], bool(headers["error"].decode()))
-    sent = {
-        place: (key.encode(), value, b"transactions", True)
-        for place, (key, value) in zip(places, mixed, strict=True)
-        if (key, value) in bad
-    }
-    assert found == sent
-    assert stream.metric("dead_letters_total") >= len(bad)
 
 
 def test_a_redelivery_counts_once_and_is_no_dead_letter(stream: Stream, fold: int):
