@@ -24,12 +24,14 @@ from plumbline.direct_read import DirectRead, direct_read
 from plumbline.event_table import normalised
 from plumbline.fold import Fold
 from plumbline.instant import as_of, from_microseconds, read_instant_us, to_microseconds
+from plumbline.kept_events import Head, head_of
 from plumbline.keyspace import HISTORY, REACH
 from plumbline.layout import Layout
 from plumbline.online_reading import EntityAnswer
 from plumbline.online_store import WindowedOnlineStore, answers_of_this_read
 from plumbline.pushing import not_yet_logged, push_rows
 from plumbline.spec import DeclarationError, is_windowed, log_source
+from plumbline.value_codec import entity_bytes
 from plumbline.value_proto import plain_value
 from plumbline.view_spec import LogSource
 
@@ -126,6 +128,19 @@ class FeatureStore(feast.FeatureStore):
         finally:
             answers_of_this_read.reset(token)
         return _answers(response.proto, collected, set(entity_rows[0]), at_us)
+
+    def heads(self, views: Sequence[str], entity: Mapping[str, object]) -> dict[str, Head]:
+        """The raw events that the online store still holds of one entity, by windowed view.
+
+        views  windowed views whose join keys are those of `entity` (name -> value)
+        Raises FeatureViewNotFoundException, StoreUnavailable, StateUnreadable.
+        """
+        layouts = [self.layout(view) for view in views]
+        (key,) = entity_bytes(list(entity), [[value] for value in entity.values()])
+        if key is None:
+            return {view: Head(None, []) for view in views}
+        slots = self._online_store.reader(self.config).slots(layouts, key)
+        return {view: head_of(layout, states) for view, layout, states in zip(views, layouts, slots, strict=True)}
 
     def _direct_read(self, features: FeatureService | list[str]) -> DirectRead | None:
         """How a request without on-demand views is read; kept as long as Feast keeps what it found in the registry."""

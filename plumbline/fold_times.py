@@ -65,6 +65,12 @@ def tile_start(plan: Plan, reach: int, at_us: int) -> int:
     return at_us // width * width if width else NEVER
 
 
+@kernel
+def first_raw(plan: Plan, reach: int) -> int:
+    """Events at or after this instant are raw in a state that reaches back to `reach`."""
+    return _cut(plan, reach)
+
+
 @inlined
 def _cut(plan: Plan, reach: int) -> int:
     """Events at or after this instant stay raw: a multiple of every slide, so that tiles begin and end with windows."""

@@ -75,6 +75,11 @@ class OnlineReader:
         stored = dict(zip(entity_keys, answers[len(position_keys) :], strict=True))
         return [self._answers(read, positions, stored, at_us) for read in reads]
 
+    def slots(self, layouts: Sequence[Layout], entity: bytes) -> list[Mapping[bytes, bytes]]:
+        """The states of one entity as they are stored, a slot each, for every view. One round trip."""
+        keys = [self._keyspace.state(layout.spec, entity) for layout in layouts]
+        return [_as_dict(answer) for answer in self._client.pipeline(("HGETALL", key) for key in keys)]
+
     def _answers(
         self,
         read: WindowedRead | VersionedRead,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,15 +16,20 @@ from serving.binding import Models
 from serving.decisions import DecisionLog
 from serving.guard import Guard
 from serving.keys import Keyring, parse_keys
+from serving.live import Live
+from serving.live_topics import LiveTopics
 from serving.metrics import Metrics
+from serving.model_cards import model_cards
 from serving.model_file import Model
 from serving.openapi import add_openapi, error_responses
 from serving.pages import add_pages
+from serving.platform_routes import Platform, platform_router
 from serving.problems import Problem, of_status
 from serving.readiness import Readiness
 from serving.reading import Reading
 from serving.routes import Api, api_router
 from serving.scoring import Scorer
+from serving.status import Status
 
 DESCRIPTION = "Fraud decisions from features that mean the same in training, in the stream and in the answer."
 
@@ -40,15 +46,18 @@ def create_app(
     metrics = metrics or Metrics()
     reading = Reading(metrics)
     applied = Applied(store, models)
+    live = Live(LiveTopics(settings.kafka_bootstrap_servers))
     readiness = Readiness(store, applied, models, reading)
     app = FastAPI(
         title="Plumbline", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
-        redirect_slashes=False, lifespan=_lifespan(readiness, reading, decisions),
+        redirect_slashes=False, lifespan=_lifespan(readiness, reading, decisions, live),
     )  # fmt: skip
     app.add_middleware(Guard, keyring=Keyring(parse_keys(settings.api_keys)), metrics=metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
-    app.include_router(api_router(Api(store, Scorer(store, models, applied, metrics), reading, decisions, applied)))
+    app.include_router(api_router(Api(store, Scorer(store, models, applied, metrics), reading, decisions, applied, live)))
+    cards = partial(model_cards, models, settings.data_dir / "models", settings.reports_path / "train.json")
+    app.include_router(platform_router(Platform(store, reading, applied, Status(settings, store), live, cards)))
     _add_probes(app, readiness, metrics)
     add_pages(app)
     add_openapi(app)
@@ -58,10 +67,11 @@ def create_app(
     return app
 
 
-def _lifespan(readiness: Readiness, reading: Reading, decisions: DecisionLog) -> Any:
+def _lifespan(readiness: Readiness, reading: Reading, decisions: DecisionLog, live: Live) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         decisions.start()
+        live.start()
         warming = asyncio.create_task(readiness.warm_up())
         yield
         warming.cancel()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from feast.errors import FeatureServiceNotFoundException
 
+from plumbline.spec import is_windowed
 from serving.champions import Champion
 from serving.model_file import Model, load_model
 
@@ -34,10 +35,11 @@ Models = dict[str, Model | str]
 
 @dataclass(frozen=True)
 class UserViews:
-    """The views about a user alone, and references `view:feature` to everything in them."""
+    """The views about a user alone, references `view:feature` to everything in them, and which of them are windowed."""
 
     names: frozenset[str]
     features: list[str]
+    windowed: tuple[str, ...] = ()
 
     def know(self, found: Mapping[str, bool]) -> bool:
         """Whether the store holds any state of the user; found: view -> whether it holds some, as an Answer says."""
@@ -65,7 +67,8 @@ def user_views(store: Store, join_key: str = "user_id") -> UserViews:
         if getattr(view, "join_keys", None) == [join_key] and view.online
     ]
     features = [f"{view.name}:{feature.name}" for view in views for feature in view.features if feature.name != join_key]
-    return UserViews(frozenset(view.name for view in views), features)
+    windowed = tuple(view.name for view in views if is_windowed(view))
+    return UserViews(frozenset(view.name for view in views), features, windowed)
 
 
 def missing_reason(name: str, train_report: Path) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.model_history import write_history
+
 TRANSACTION_MODEL = "transaction_fraud"
 ACCOUNT_MODEL = "account_risk"
 MODEL_NAMES = (TRANSACTION_MODEL, ACCOUNT_MODEL)
@@ -60,6 +62,8 @@ def fetch(tracking_uri: str, folder: Path, names: Sequence[str] = MODEL_NAMES) -
     from mlflow import MlflowClient  # seconds to import: only in the fetching process
 
     client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_history(client, folder, names)
     return {name: _fetch_one(client, tracking_uri, folder, name) for name in names}
 
 

@@ -125,3 +125,57 @@ class ScoreResponse(FeaturesResponse):
 
 class BatchResponse(BaseModel):
     responses: list[ScoreResponse]
+
+
+class KeptEvent(BaseModel):
+    event_timestamp: str = Field(description="RFC 3339, microseconds, UTC")
+    columns: dict[str, Any] = Field(description="the view's raw columns that are not null; true where only presence is kept")
+
+
+class ViewEvents(BaseModel):
+    since: str | None = Field(description="from this instant on no event is missing; null without any state")
+    events: list[KeptEvent] = Field(description="in order of their time")
+
+
+class EventsResponse(BaseModel):
+    """A user's recent events, as each windowed view still holds them raw; older ones are merged and no longer apart."""
+
+    user_id: str
+    known: bool = Field(description="whether the store holds any state of the user")
+    views: dict[str, ViewEvents]
+
+
+class ServedModel(BaseModel):
+    version: str
+    feature_service: str
+    definition_hash: str = Field(description="of the feature definitions that it was trained on")
+    features: list[str]
+    thresholds: dict[str, float]
+    calibration: dict[str, float]
+
+
+class ModelCard(BaseModel):
+    name: str
+    served: ServedModel | None = Field(description="null where the model could not be trained")
+    absent: str | None = Field(description="why it is not served")
+    versions: list[dict[str, Any]] = Field(description="the registry's newest versions, newest first, with their metrics")
+    last_training: dict[str, Any] | None = Field(description="the training report of this model, with the gate's decision")
+
+
+class ModelsResponse(BaseModel):
+    models: list[ModelCard]
+
+
+class ViewStatus(BaseModel):
+    topic: str
+    positions: dict[str, int] = Field(description="partition -> last offset that every shard of the store has applied")
+    lag_records: int | None = Field(description="records of the topic that the view lacks; null where no fold says")
+
+
+class StatusResponse(BaseModel):
+    """How the platform is doing, as far as this process can see; looked at once a second at most."""
+
+    store: Literal["ok", "away"]
+    views: dict[str, ViewStatus]
+    folds: list[dict[str, Any]] = Field(description="what each fold on this machine says; empty where none answers")
+    parity: Any = Field(description="the report of the last parity run; null where there was none")

@@ -40,6 +40,14 @@ def user_id_of(request: Request, decoded: str) -> str:
         raise unprocessable("invalid-request", what, "user_id", remedy) from None
 
 
+def no_query(request: Request) -> None:
+    """Raise the 422 Problem for any query parameter, where none is known."""
+    unknown = next(iter(request.query_params), None)
+    if unknown is not None:
+        what = f"Query parameter {unknown} is not known"
+        raise unprocessable("invalid-request", echo(what), "query", "Leave it out.")
+
+
 def instant_asked(request: Request) -> datetime | None:
     """The instant asked for, None for now. A + of the offset that arrived as a space is understood."""
     given = request.query_params.multi_items()

@@ -16,6 +16,7 @@ from serving.bodies import read_body
 from serving.decisions import DecisionLog
 from serving.instants import format_instant
 from serving.keys import require_scope
+from serving.live import Live
 from serving.messages import BatchRequest, BatchResponse, FeaturesResponse, ScoreRequest, ScoreResponse
 from serving.openapi import error_responses, request_body
 from serving.parameters import AsOfParameter, instant_asked, user_id_of
@@ -36,6 +37,7 @@ class Api:
     reading: Reading
     decisions: DecisionLog
     applied: Applied
+    live: Live
 
 
 def api_router(api: Api) -> APIRouter:
@@ -111,7 +113,9 @@ async def _score(
         raise _too_old(error, "transaction.event_timestamp") from None
     latency_ms = (time.perf_counter() - request.state.started) * 1e3
     for answer in scored:
-        api.decisions.put(answer.log_record(latency_ms))
+        record = answer.log_record(latency_ms)
+        api.decisions.put(record)
+        api.live.tell("decision", record)
     return scored
 
 
