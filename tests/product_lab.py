@@ -119,7 +119,7 @@ def checkout(folder: Path) -> Iterator[Checkout]:
     """A copy of this checkout's files in `folder`, its own `.env`; at the end everything it started is stopped."""
     product = Checkout(folder / "plumbline")
     _copy_files(product.root)
-    (product.root / ".parts").symlink_to(PROJECT_ROOT / ".parts")
+    _lend_parts(product.root / ".parts")
     _lend_packages(product.root / ".venv")
     variables = {"DATA_DIR": str(folder / "data"), **{name: str(free_port()) for name in PORTS}}
     (product.root / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
@@ -183,6 +183,14 @@ def _copy_files(root: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process may be writing numba's files just now
             shutil.copy2(path, copy)
+
+
+def _lend_parts(parts: Path) -> None:
+    """Every part installed in ours; not the lock, for which a set-up of our own would have to wait."""
+    parts.mkdir()
+    for part in (PROJECT_ROOT / ".parts").iterdir():
+        if part.name != stamps.LOCK.name:
+            (parts / part.name).symlink_to(part)
 
 
 def _lend_packages(environment: Path) -> None:
