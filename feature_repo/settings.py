@@ -30,6 +30,7 @@ class Settings:
     api_keys: tuple[str, ...] = field(repr=False)
     spark_master: str
     fold_metrics_port: int
+    fold_group: str
     feast_ui_port: int | None
     simulate_users: int
     simulate_days: int
@@ -64,6 +65,7 @@ class Settings:
             api_keys=tuple(key.strip() for key in env.get("API_KEYS", "").split(",") if key.strip()),
             spark_master=env.get("SPARK_MASTER", "local[2]"),
             fold_metrics_port=_port(env, "FOLD_METRICS_PORT", 9108),
+            fold_group=env.get("FOLD_GROUP", "plumbline-fold"),
             feast_ui_port=_port(env, "FEAST_UI_PORT", 0) if "FEAST_UI_PORT" in env else None,
             simulate_users=_size(env, "SIMULATE_USERS", 2_000),
             simulate_days=_size(env, "SIMULATE_DAYS", 60),

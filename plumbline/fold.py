@@ -68,6 +68,10 @@ class Fold:
         self._claims = Claims(client, keyspace, source.name)
         self._positions: dict[tuple[int, str, int], int | None] = {}
 
+    def reach_store(self) -> None:
+        """Return when the store answers; raises StoreUnavailable."""
+        self._client.pipeline([("HLEN", self._keyspace.positions(self.layouts[0].spec, 0))])
+
     def resume(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """Next offset to read of each partition: one after the smallest position of its views and shards.
 

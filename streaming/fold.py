@@ -12,14 +12,13 @@ from kafka.errors import KafkaError
 
 from feature_repo.settings import Settings
 from streaming.dead_letters import DeadLetters
+from streaming.event_topics import EVENT_TOPICS
 from streaming.fold_metrics import FoldMetrics, PortTaken
+from streaming.membership import Membership
 from streaming.patience import Patience, Stopped
 from streaming.topic_checks import TopicRefused, require_topics
 
-GROUP = "plumbline-fold"
 CLOSE_WITHIN_MS = 5_000
-METADATA_MAX_AGE_MS = 5_000
-"""How soon a partition added to a topic is noticed."""
 
 log = logging.getLogger("fold")
 
@@ -37,21 +36,21 @@ def run(settings: Settings, metrics: FoldMetrics, stop: threading.Event) -> None
         consumer, dead_letters = open_consumer(servers), DeadLetters(servers)
         opened.callback(consumer.close, autocommit=False, timeout_ms=CLOSE_WITHIN_MS)
         opened.callback(dead_letters.close)
-        folding = Folding(Sources(open_store(settings)), consumer, dead_letters, metrics, patience)
+        membership = Membership(servers, settings.fold_group, [topic.name for topic in EVENT_TOPICS])
+        opened.callback(membership.close)
+        folding = Folding(Sources(open_store(settings)), consumer, membership, dead_letters, metrics, patience)
         while not stop.is_set():
             folding.step()
     log.info("stopped; the positions are in the store")
 
 
 def open_consumer(bootstrap_servers: str) -> KafkaConsumer:
-    """A consumer that reads only what it is assigned and told to seek to; its group serves as a gauge of lag."""
+    """A consumer that reads only what it is assigned and told to seek to."""
     return KafkaConsumer(
         bootstrap_servers=bootstrap_servers.split(","),
-        group_id=GROUP,
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
-        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         reconnect_backoff_max_ms=2_000,
         allow_auto_create_topics=False,
     )

@@ -1,5 +1,6 @@
 """What the fold tells Prometheus, at http://127.0.0.1:$FOLD_METRICS_PORT/metrics."""
 
+import contextlib
 import time
 
 from prometheus_client import (
@@ -67,6 +68,12 @@ class FoldMetrics:
             counter.labels(topic)
         for why in ("refused", "too_late"):
             self.dead_letters.labels(topic, why)
+
+    def forget(self, topic: str, partition: int) -> None:
+        """Say nothing more about a partition that is another fold's now."""
+        for gauge in (self.lag, self.position, self.waiting):
+            with contextlib.suppress(KeyError):
+                gauge.remove(topic, str(partition))
 
     def serve(self, port: int) -> None:
         """Answer on loopback from a thread; raises PortTaken."""

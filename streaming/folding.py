@@ -3,12 +3,12 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from plumbline import PositionsLost, StoreUnavailable
@@ -17,6 +17,7 @@ from streaming.dead_letters import DeadLetter, DeadLetters
 from streaming.door import Record, Refused, admit
 from streaming.event_topics import EventTopic
 from streaming.fold_metrics import FoldMetrics
+from streaming.membership import Membership
 from streaming.patience import Patience
 from streaming.sources import Source, Sources
 from streaming.starting_points import StartingPoints
@@ -25,7 +26,7 @@ POLL_MS = 200
 BATCH_RECORDS = 5_000
 PAUSE_AFTER_FAILURE_S = 1.0
 LOOK_AROUND_S = 5.0
-"""How often new and waiting partitions are looked for, the group's offsets committed and progress logged."""
+"""How often waiting partitions and changed views are looked for, the group's offsets committed and progress logged."""
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +34,18 @@ T = TypeVar("T")
 
 
 class Folding:
-    """Folds the topics of `sources` from one consumer."""
+    """Folds this fold's share of the topics of `sources` from one consumer."""
 
     def __init__(
         self,
         sources: Sources,
         consumer: KafkaConsumer,
+        membership: Membership,
         dead_letters: DeadLetters,
         metrics: FoldMetrics,
         patience: Patience,
     ) -> None:
-        self._sources, self._consumer, self._dead_letters = sources, consumer, dead_letters
+        self._sources, self._consumer, self._membership, self._dead_letters = sources, consumer, membership, dead_letters
         self._metrics, self._patience = metrics, patience
         self._starting_points = StartingPoints(consumer)
         self._next: dict[TopicPartition, int] = {}
@@ -54,6 +56,7 @@ class Folding:
         """Fold what the topics have now, at most one micro-batch a topic. Raises Stopped."""
         if time.monotonic() - self._looked_around_at >= LOOK_AROUND_S:
             self._look_around()
+        self._take_share()
         began_at = time.monotonic()
         for topic, records in self._poll().items():
             self._fold(self._sources.by_topic[topic], records, began_at)
@@ -116,19 +119,40 @@ class Folding:
             self._starting_points.stop(topic)
         for source in self._sources.by_topic.values():
             self._follow_positions(source)
-            unread = self._starting_points.unread(source.topic.name)
-            if unread:
-                self._resume(source, unread)
+            waiting = self._starting_points.waiting_partitions(source.topic.name)
+            if waiting:
+                self._resume(source, waiting)
         now = time.monotonic()
         if self._applied:
             rate = self._applied / (now - self._looked_around_at)
             log.info("folded %s events (%s/s), %s behind", f"{self._applied:,}", f"{rate:,.0f}", f"{self._behind():,}")
-            self._commit()
+            self._membership.report(self._next)
         self._applied, self._looked_around_at = 0, now
+
+    def _take_share(self) -> None:
+        """Leave the partitions that the group gave to others and begin those that are new here."""
+        for source in self._sources.by_topic.values():
+            topic = source.topic.name
+            own = self._membership.partitions(topic)
+            known = set(self._starting_points.reading(topic)) | set(self._starting_points.waiting_partitions(topic))
+            if known - own:
+                self._leave(topic, known - own)
+            if own - known:
+                self._resume(source, sorted(own - known))
+
+    def _leave(self, topic: str, partitions: Collection[int]) -> None:
+        self._starting_points.leave(topic, partitions)
+        for partition in partitions:
+            self._next.pop(TopicPartition(topic, partition), None)
+            self._metrics.forget(topic, partition)
 
     def _follow_positions(self, source: Source) -> None:
         """Read on from the store's positions where they are no longer ours: emptied, or moved ahead by materialize."""
         partitions = self._starting_points.reading(source.topic.name)
+        if not partitions:
+            if self._membership.has_joined:  # with no share, or waiting: the store's state is still worth knowing
+                self._reach_store(source.fold.reach_store)
+            return
         resume_at = self._reach_store(lambda: source.fold.resume(partitions))
         moved = [p for p in partitions if (resume_at[p] or 0) != self._next[TopicPartition(source.topic.name, p)]]
         if moved:
@@ -152,10 +176,6 @@ class Folding:
         )
         self._metrics.store_up.set(1)
         return result
-
-    def _commit(self) -> None:
-        """Tell the group how far its partitions are folded: a gauge for Kafka's own tools, nothing resumes from it."""
-        self._consumer.commit_async({p: OffsetAndMetadata(offset, "", -1) for p, offset in self._next.items()})
 
     def _lags(self) -> dict[TopicPartition, int]:
         ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}

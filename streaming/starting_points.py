@@ -1,7 +1,7 @@
 """From where each partition is read: the store's positions, the topic's beginning, or not at all yet."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -49,9 +49,9 @@ class StartingPoints:
         self._consumer = consumer
         self.waiting: dict[TopicPartition, str] = {}
 
-    def unread(self, topic: str) -> list[int]:
-        """Partitions of a topic that are not read: new ones, and those that wait."""
-        return sorted(self._consumer.partitions_for_topic(topic) - set(self.reading(topic)))
+    def waiting_partitions(self, topic: str) -> list[int]:
+        """Partitions of a topic whose next record is not there."""
+        return sorted(p.partition for p in self.waiting if p.topic == topic)
 
     def reading(self, topic: str) -> list[int]:
         """Partitions of a topic that are read."""
@@ -74,6 +74,14 @@ class StartingPoints:
                 self.waiting[partition] = str(reason)
         self._assign(offsets, set(partitions))
         return offsets
+
+    def leave(self, topic: str, partitions: Collection[int]) -> None:
+        """Neither read some partitions of a topic nor wait for them: they are another fold's."""
+        left = {TopicPartition(topic, partition) for partition in partitions}
+        self._consumer.assign([*(self._consumer.assignment() - left)])
+        for partition in left:
+            self.waiting.pop(partition, None)
+        log.info("%s: partitions %s are another fold's now", topic, sorted(partitions))
 
     def stop(self, topic: str) -> list[int]:
         """Read nothing more of a topic; returns the partitions that were read."""

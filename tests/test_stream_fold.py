@@ -1,6 +1,7 @@
 """The fold: what is sent can be read online, once, whatever is sent in between and whoever dies."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -188,6 +189,32 @@ def test_a_killed_fold_loses_nothing_and_counts_nothing_twice(stream: Stream):
         until(lambda: stream.is_folded("transactions", "user_payments"))
 
     assert stream.counts_and_sums(users) == [(60, 60 * 61 // 2)] * len(users)
+
+
+def test_folds_share_the_partitions_and_take_over_those_of_a_dead_one(stream: Stream):
+    folds = [services.fold(stream.settings, number) for number in (1, 2)]
+    pages = [f"http://127.0.0.1:{stream.settings.fold_metrics_port + number}/metrics" for number in (0, 1)]
+    users = [f"jan-{number}" for number in range(20)]
+
+    with running(folds[0], stream.settings), running(folds[1], stream.settings) as doomed:
+        every = set(last_offsets(stream.settings.kafka_bootstrap_servers, "transactions"))
+        until(lambda: sorted(partition for page in pages for partition in partitions_at(page)) == sorted(every))
+        until(lambda: all(partitions_at(page) for page in pages))
+        send_events(stream.settings, [transaction(user) for user in users])
+        until(lambda: stream.counts_and_sums(users) == [(1, 100)] * len(users))
+        os.kill(doomed, signal.SIGKILL)
+        send_events(stream.settings, [transaction(user) for user in users])
+
+        until(lambda: stream.counts_and_sums(users) == [(2, 200)] * len(users))
+
+        assert partitions_at(pages[0]) == every
+
+
+def partitions_at(page: str) -> set[int]:
+    """Partitions of `transactions` that the fold with this page of metrics has folded something of."""
+    _, text = ports.http_get(page)
+    named = re.findall(r'^plumbline_fold_position\{partition="(\d+)",topic="transactions"\}', text, re.MULTILINE)
+    return {int(number) for number in named}
 
 
 def test_a_topic_whose_times_are_its_producers_is_refused(empty_topics: str):
