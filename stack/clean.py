@@ -8,7 +8,7 @@ from stack import stop
 
 GENERATED = (
     *("kafka", "redis", "mlflow", "run", "logs", "events", "quarantine", "reports", "data_docs"),
-    *("checkpoints", "models", "spool", "registry.db", "raw/simulator", "scenario", "simulator", "mlflow-artifacts"),
+    *("checkpoints", "models", "spool", "registry.db", "raw/simulator", "scenario", "simulator", "mlflow-artifacts", "chaos"),
 )
 CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist", "spark-warehouse")
 

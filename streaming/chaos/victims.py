@@ -1,0 +1,144 @@
+"""The stack that the chaos runs against: its own data directory and ports, started by the project's own commands."""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from feature_repo.settings import LOOPBACK, PROJECT_ROOT, Settings
+
+PORTS = range(20_000, 30_000)
+UP_WITHIN_S = 240.0
+NOWHERE = "http://127.0.0.1:9"
+"""An MLflow of the user's own, as far as the stack can tell: none is started."""
+
+
+class NotUp(RuntimeError):
+    """A part of the stack did not start; the message holds the command's last words."""
+
+
+class Victims:
+    """The processes by the names of their pid files: kafka, redis, archive, fold, fold-2 ..."""
+
+    def __init__(self, data_dir: Path, folds: int) -> None:
+        shutil.rmtree(data_dir, ignore_errors=True)
+        data_dir.mkdir(parents=True)
+        self.folds = ["fold", *(f"fold-{number}" for number in range(2, folds + 1))]
+        first = free_ports(3 + folds)
+        self._environment = {
+            **os.environ,
+            "DATA_DIR": str(data_dir),
+            "KAFKA_BOOTSTRAP_SERVERS": "",
+            "REDIS_CONNECTION_STRING": "",
+            "MLFLOW_TRACKING_URI": NOWHERE,
+            "KAFKA_PORT": str(first),
+            "REDIS_PORT": str(first + 2),
+            "FOLD_METRICS_PORT": str(first + 3),
+            "SPARK_MASTER": "local[1]",
+        }
+        self.settings = Settings.from_env(self._environment)
+        self._starting: subprocess.Popen[bytes] | None = None
+
+    def bring_up(self) -> None:
+        """Broker, store, definitions, folds and archive; returns when all are ready. Raises NotUp."""
+        self._run("stack.embedded")
+        self._run("stack.feast_cli", "apply")
+        self._run(*self._stream)
+
+    def heal(self) -> None:
+        """Start whatever is missing, without waiting until folds and archive are ready. Raises NotUp."""
+        if not (self.alive("redis") and self.alive("kafka")):
+            self._run("stack.embedded")
+        if self._starting is None or self._starting.poll() is not None:
+            command = [sys.executable, "-m", *self._stream]
+            self._starting = subprocess.Popen(
+                command, cwd=PROJECT_ROOT, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+
+    def heal_wholly(self) -> None:
+        """Start whatever is missing and wait until all are ready. Raises NotUp."""
+        if self._starting is not None:
+            self._starting.wait(UP_WITHIN_S)
+        self._run("stack.embedded")
+        self._run(*self._stream)
+
+    def materialize(self) -> None:
+        """`make materialize`, beside everything else. Raises NotUp when it fails."""
+        self._run("stack.feast_cli", "materialize")
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        if self._starting is not None:
+            self._starting.wait(UP_WITHIN_S)
+        self._run("stack.stop")
+
+    def alive(self, name: str) -> psutil.Process | None:
+        with suppress(OSError, ValueError, psutil.NoSuchProcess):
+            process = psutil.Process(int((self.settings.run_dir / f"{name}.pid").read_text()))
+            return process if process.status() != psutil.STATUS_ZOMBIE else None
+        return None
+
+    def signal(self, names: Sequence[str], number: signal.Signals) -> list[str]:
+        """Send a signal to the named processes that live; their names. A killed one is gone when this returns."""
+        found = {name: process for name in names if (process := self.alive(name))}
+        for process in found.values():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        if number == signal.SIGKILL:
+            psutil.wait_procs(found.values(), timeout=10)
+        return list(found)
+
+    def forget_store(self) -> None:
+        """Delete the files of a store that is dead."""
+        shutil.rmtree(self.settings.data_dir / "redis", ignore_errors=True)
+
+    def cut_store(self, share: float) -> int:
+        """Cut the last `share` off the file that a dead store appends to, as a power failure would; how many bytes."""
+        appended = max(
+            (self.settings.data_dir / "redis").glob("appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime
+        )
+        size = appended.stat().st_size
+        kept = round(size * (1 - share))
+        os.truncate(appended, kept)
+        return size - kept
+
+    @property
+    def _stream(self) -> tuple[str, ...]:
+        return ("stack.services", "stream", "--folds", str(len(self.folds)))
+
+    def _run(self, *module: str) -> None:
+        command = [sys.executable, "-m", *module]
+        done = subprocess.run(
+            command, cwd=PROJECT_ROOT, env=self._environment, capture_output=True, text=True, check=False, timeout=UP_WITHIN_S
+        )
+        if done.returncode:
+            raise NotUp(f"`python -m {' '.join(module)}` failed: {(done.stderr or done.stdout).strip()[-800:]}")
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` neighbouring ports of loopback that nobody listens on."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        first = random.randrange(PORTS.start, PORTS.stop - count)
+        if all(_is_free(first + number) for number in range(count)):
+            return first
+    raise NotUp(f"There are no {count} free ports in a row from {PORTS.start} to {PORTS.stop}.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,103 @@
+"""`.venv/bin/python tests/chaos_mutants.py [NAME ...]`: the chaos against copies of the project that lack one safeguard.
+
+Each mutant is the checkout with one edit; `make chaos` must fail on it. Options of the chaos come from CHAOS_EVENTS and
+its like. Exits 0 when every mutant was caught. It takes minutes a mutant, so the tests only hold that each edit still applies.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("plumbline", "feature_repo", "streaming", "stack", "pyproject.toml")
+PATIENCE_S = 1_800
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A safeguard, and the edits (file, text that stands there once, text instead) that take it away."""
+
+    name: str
+    missing: str
+    edits: tuple[tuple[str, str, str], ...]
+
+
+FENCE = Mutant(
+    "no-fence",
+    "a state takes rows that it has seen, and nobody looks at what a state was before it is overwritten",
+    (
+        ("plumbline/fold.py", "fresh[one.offsets[fresh] > (-1 if data is None else header_word(data, FENCE))]", "fresh"),
+        ("plumbline/fold.py", "return np.flatnonzero(one.offsets > (-1 if position is None else position))",
+         "return np.arange(len(one.offsets))"),
+        ("plumbline/store_client.py", "(current and string.sub(current, 1, 16) or '') ~= ARGV[arg + 1]",
+         "false"),
+    ),
+)  # fmt: skip
+POSITION = Mutant(
+    "no-position",
+    "the store's positions are not compared, so a fold with an old batch, or before an emptied store, is not told",
+    (
+        ("plumbline/store_client.py", "if current ~= ARGV[arg + 1] then return 'position' end", ""),
+        ("streaming/folding.py", "if (resume_at[p] or 0) != self._next[TopicPartition(source.topic.name, p)]",
+         "if False"),
+    ),
+)  # fmt: skip
+ORDER = Mutant(
+    "positions-first",
+    "positions move before the states are written, so that a death in between loses the batch",
+    (
+        ("plumbline/fold.py", "            writes = self._folded(pending, work)\n",
+         "            moved = self._client.commit([(self._moves(shard, end_offsets), []) for shard in pending])\n"
+         "            if 'position' in moved:\n"
+         "                raise PositionsLost('moved')\n"
+         "            writes = self._folded(pending, work)\n"),
+        ("plumbline/fold.py", "self._client.commit([(moves[shard], writes[shard]) for shard in pending])",
+         "self._client.commit([([], writes[shard]) for shard in pending])"),
+    ),
+)  # fmt: skip
+MUTANTS = (FENCE, POSITION, ORDER)
+
+
+def copy_with(mutant: Mutant, folder: Path) -> None:
+    """The parts of the checkout that run, with the mutant's edits; compiled kernels come along."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name)
+        else:
+            shutil.copy2(source, folder / name)
+    for name in (".venv", ".parts"):
+        (folder / name).symlink_to(ROOT / name)
+    for file, before, after in mutant.edits:
+        text = (folder / file).read_text()
+        assert text.count(before) == 1, f"{file} has changed: {before!r} stands there {text.count(before)} times"
+        (folder / file).write_text(text.replace(before, after))
+
+
+def run(mutant: Mutant) -> bool:
+    """Whether the chaos fails on the mutant for what it found (and not because nothing started)."""
+    with tempfile.TemporaryDirectory(prefix=f"chaos-{mutant.name}-") as name:
+        folder = Path(name)
+        copy_with(mutant, folder)
+        environment = {**os.environ, "PYTHONPATH": str(folder), "DATA_DIR": str(folder / "data")}
+        command = [sys.executable, "-m", "streaming.chaos"]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, text=True, capture_output=True, timeout=PATIENCE_S, check=False
+        )
+    print(f"--- {mutant.name}: {mutant.missing}\n{done.stdout}{done.stderr[-2000:]}", flush=True)
+    return done.returncode != 0 and "FAILED" in done.stdout
+
+
+def main() -> int:
+    asked = sys.argv[1:] or [mutant.name for mutant in MUTANTS]
+    survived = [mutant.name for mutant in MUTANTS if mutant.name in asked and not run(mutant)]
+    print(f"survived: {', '.join(survived)}" if survived else "every mutant was caught")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
