@@ -59,7 +59,7 @@ def create_app(
     cards = partial(model_cards, models, settings.data_dir / "models", settings.reports_path / "train.json")
     app.include_router(platform_router(Platform(store, reading, applied, Status(settings, store), live, cards)))
     _add_probes(app, readiness, metrics)
-    add_pages(app)
+    add_pages(app, settings)
     add_openapi(app)
     for model in models.values():
         if isinstance(model, Model):

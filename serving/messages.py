@@ -179,3 +179,4 @@ class StatusResponse(BaseModel):
     views: dict[str, ViewStatus]
     folds: list[dict[str, Any]] = Field(description="what each fold on this machine says; empty where none answers")
     parity: Any = Field(description="the report of the last parity run; null where there was none")
+    links: dict[str, str] = Field(description="where data docs, MLflow and Feast's interface are, as far as they are there")

@@ -1,21 +1,47 @@
-"""What a browser sees: the first page, the API's documentation and their files, all from this machine."""
+"""What a browser sees: the console, the API's documentation, the data docs and their files, all from this machine."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from feature_repo.settings import PROJECT_ROOT
+from feature_repo.settings import PROJECT_ROOT, Settings
+from serving.links import shows_data_docs
 
 CONSOLE = Path(__file__).resolve().parent / "console"
 SWAGGER_UI = PROJECT_ROOT / ".parts" / "node_modules" / "swagger-ui-dist"
 
 
-def add_pages(app: FastAPI) -> None:
-    """Add /, /docs and /assets; a part that was not installed is a 404 under /assets, nothing else fails."""
-    app.mount("/assets/console", StaticFiles(directory=CONSOLE), name="console")
-    app.mount("/assets/swagger-ui", StaticFiles(directory=SWAGGER_UI, check_dir=False), name="swagger-ui")
+DATA_DOCS_HEADERS = {
+    "Content-Security-Policy": "sandbox allow-scripts; default-src 'self' 'unsafe-inline' 'unsafe-eval' data:",
+    "Access-Control-Allow-Origin": "*",  # their fonts; who may read this has no key to lose
+}
+"""The data docs bring scripts in their pages: they run in an origin of their own, which sees nothing of the console."""
+
+
+class Files(StaticFiles):
+    """Files of a folder; one that is not there, or no folder at all, is a 404."""
+
+    async def check_config(self) -> None:
+        """Nothing to refuse: the folder may be written later."""
+
+
+class DataDocs(Files):
+    def file_response(self, full_path: str | os.PathLike[str], *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(full_path, *arguments, **options)
+        response.headers.update(DATA_DOCS_HEADERS)
+        return response
+
+
+def add_pages(app: FastAPI, settings: Settings) -> None:
+    """Add /, /docs, /data-docs and /assets; a part that was not installed is a 404 under /assets, nothing else fails."""
+    app.mount("/assets/console", Files(directory=CONSOLE), name="console")
+    app.mount("/assets/swagger-ui", Files(directory=SWAGGER_UI, check_dir=False), name="swagger-ui")
+    if shows_data_docs(settings):
+        app.mount("/data-docs", DataDocs(directory=settings.data_dir / "data_docs", check_dir=False), name="data-docs")
 
     @app.get("/", include_in_schema=False)
     async def first_page() -> FileResponse:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from feature_repo.settings import LOOPBACK, Settings
 from plumbline import FeatureStore, StoreUnavailable
+from serving.links import links
 
 TIMEOUT_S = 0.2
 LASTS_S = 1.0
@@ -42,6 +43,7 @@ class Status:
             "views": views or {},
             "folds": folds,
             "parity": _report(self._settings.reports_path / "parity.json"),
+            "links": links(self._settings),
         }
 
     def _views(self, ends: dict[str, dict[str, int]]) -> dict[str, Any] | None:

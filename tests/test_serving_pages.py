@@ -5,16 +5,22 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving_lab import applied_store, both_models, lab_settings, running
+from fastapi import FastAPI
+from serving_lab import NOBODY_LISTENS, applied_store, both_models, lab_settings, running
 
-from serving.pages import CONSOLE, SWAGGER_UI
+from serving.links import links
+from serving.pages import CONSOLE, SWAGGER_UI, add_pages
 
 LINK = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, own_store: str):
-    data_dir = tmp_path_factory.mktemp("pages")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def client(data_dir: Path, own_store: str):
     settings = lab_settings(data_dir, own_store)
     store = applied_store(settings)
     with running(settings, store, both_models(data_dir, store)) as service:
@@ -59,6 +65,34 @@ def test_the_browser_is_told_to_load_from_here_only(client: httpx.Client):
     assert "default-src 'self'" in policy
     assert "script-src" not in policy  # so scripts fall under default-src: no inline ones, none from elsewhere
     assert "<script>" not in client.get("/").text
+
+
+def test_the_data_docs_run_in_an_origin_of_their_own(client: httpx.Client, data_dir: Path):
+    page = data_dir / "data_docs" / "index.html"
+    page.parent.mkdir()
+    page.write_text("<h1>Data docs</h1>")
+
+    told = client.get("/v1/status").json()["links"]["Data docs"]
+    answer = client.get(told)
+
+    assert answer.text == "<h1>Data docs</h1>"
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts;")
+
+
+def test_data_docs_that_were_not_written_are_not_found(client: httpx.Client):
+    assert client.get("/data-docs/absent.html").status_code == 404
+
+
+def test_where_keys_are_needed_nobody_sees_the_data_docs_which_show_values_of_the_log(tmp_path: Path):
+    settings = lab_settings(tmp_path, NOBODY_LISTENS, API_KEYS="one-key")
+    (tmp_path / "data_docs").mkdir()
+    (tmp_path / "data_docs" / "index.html").write_text("<h1>Data docs</h1>")
+
+    app = FastAPI()
+    add_pages(app, settings)
+
+    assert "Data docs" not in links(settings)
+    assert "/data-docs" not in {getattr(route, "path", "") for route in app.routes}
 
 
 @pytest.mark.parametrize("script", sorted(CONSOLE.glob("*.js")), ids=lambda path: path.name)
