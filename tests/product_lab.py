@@ -159,6 +159,7 @@ def write_export(folder: Path) -> None:
             "phone": paid["device"],
             "amount": paid["amount"].mask(fraud, FRAUD_AMOUNT),
             "is_fraud": fraud.astype(int),
+            "plan": np.where(number % 3 == 0, "gold", "basic"),
         }
     )
     for name, part in zip("ab", np.array_split(np.arange(len(export)), 2), strict=True):

@@ -219,3 +219,36 @@ def test_a_truncated_parquet_file_and_a_column_that_cannot_be_mapped_are_refused
         parsed(tmp_path, cut)
     with pytest.raises(LoadRefused, match=r"'who' is list"):
         parsed(tmp_path, nested)
+
+
+def test_old_int96_timestamps_far_from_now_are_refused_and_never_wrap_into_our_time(tmp_path: Path) -> None:
+    path = tmp_path / "spark2.parquet"
+    when = [1_767_225_600_123_456, 19_880_899_200_000_000]  # the second is 2600, which as nanoseconds reads as 2015
+    table = pa.table({"when": pa.array(when, pa.timestamp("us")), "who": ["now", "far"], "paid": [1.0, 1.0]})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+
+    found = parsed(tmp_path, path)
+
+    assert [instant(row["event_timestamp"]) for row in found.kept] == ["2026-01-01T00:00:00.123456Z"]
+    assert found.reasons == ["event_timestamp is more than a day ahead"]
+
+
+def test_the_first_of_several_columns_that_is_not_empty_counts_and_nan_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "shops.parquet"
+    table = {"when": ["2026-01-01"] * 2, "who": ["a", "b"], "paid": [1.0] * 2, "shop": [float("nan"), 5.0], "chain": ["c", "d"]}
+    pq.write_table(pa.table(table), path)
+
+    found = parsed(tmp_path, path, PLAIN + "merchant_id: {column: [shop, chain]}\n")
+
+    assert [row["merchant_id"] for row in found.kept] == ["c", "5"]
+
+
+def test_half_precision_amounts_are_read_and_a_nested_column_stays_in_the_original(tmp_path: Path) -> None:
+    path = tmp_path / "half.parquet"
+    paid = pa.array([1.5, -1.0], pa.float32()).cast(pa.float16())
+    pq.write_table(pa.table({"when": ["2026-01-01"] * 2, "who": ["a", "b"], "paid": paid, "x": [{"y": [1]}, {"y": [2]}]}), path)
+
+    found = parsed(tmp_path, path)
+
+    assert [row["amount_cents"] for row in found.kept] == [150]
+    assert found.refused[0][2] == '{"when": "2026-01-01", "who": "b", "paid": -1.0, "x": {"y": [2]}}'

@@ -135,6 +135,27 @@ def test_rows_in_are_rows_kept_plus_rows_quarantined(messy: Place) -> None:
     assert sum(REASONS.values()) == 8
 
 
+def test_the_report_says_of_each_mapped_column_what_was_kept_and_why_rows_were_refused(messy: Place) -> None:
+    found = report(messy)
+
+    assert list(found["columns"])[-4:] == ["scenario", "attributes.income", "attributes.card_type", "attributes.limit_cents"]
+    assert found["columns"]["amount_cents"] == {
+        "from": "eur x 100",
+        "filled": 3,
+        "empty": 1,
+        "distinct": 3,
+        "smallest": 0,
+        "largest": 16495,
+        "refused": {"is above 10^15": 1, "is negative": 1},
+    }
+    assert found["columns"]["event_timestamp"]["largest"] == "2026-03-03T09:00:00.000000Z"
+    assert found["columns"]["country"]["from"] == "constant NO"
+    assert found["columns"]["attributes.card_type"]["distinct"] == 2
+    first = found["first_refused"]["amount_cents is negative"]
+    assert (Path(first["file"]).name, first["row"], first["original"]) == ("1.csv", 4, FIRST.splitlines()[4])
+    assert any(line.split()[:6] == ["amount_cents", "eur", "x", "100", "3", "1"] for line in messy.said)
+
+
 def test_a_refused_row_is_in_quarantine_with_file_row_reason_and_original(messy: Place) -> None:
     quarantine = pads.dataset(messy.settings.quarantine_path).to_table().to_pylist()
 

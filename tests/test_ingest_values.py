@@ -1,11 +1,16 @@
 """Times and amounts: to the microsecond, to the cent, and never a guess."""
 
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from ingest_lab import NOW_US, PLAIN, instant, parsed
 
 from feature_repo.event_schema import MAX_AMOUNT_CENTS
+from pipelines.ingest.attribute_types import INFERRED, declared_type, inferred_type, looks_like
+from pipelines.ingest.rules import Rule
 
 BERLIN = "event_timestamp: {column: when, timezone: Europe/Berlin}\nuser_id: who\n"
 
@@ -200,3 +205,53 @@ def test_a_label_that_cannot_be_read_refuses_the_load(tmp_path: Path) -> None:
     assert "row 2" in found.fatal[0]
     assert "'chargeback'" in found.fatal[0]
     assert "positive:" in found.fatal[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "kept"),
+    [
+        ("1950-06-01", "timezone: UTC", "-618105600000000"),
+        ("1950-06-01T01:00:00", "timezone: Europe/Berlin", "-618105600000000"),  # +01:00, before 1970 too
+        ("-618105600.5", "unit: s", "-618105600500000"),
+        ("9999-12-31", "timezone: UTC", "253402214400000000"),
+        ("1" + "0" * 30, "unit: ms", "born is not a time (outside the years 1 to 9999)"),
+        ("12.50", "scale: 100", "1250"),
+        ("-0.00", "scale: 100", "0"),
+        ("0.125", "scale: 1", "0.125"),
+        ("9" * 5000, "scale: 1", "born is above 10^30"),
+        ("12 EUR", "scale: 1", "born is not a plain decimal number"),
+    ],
+)
+def test_an_attribute_may_lie_long_ago_or_ahead_and_keeps_its_exact_value(
+    tmp_path: Path, text: str, rule: str, kept: str
+) -> None:
+    mapping = PLAIN + f"attributes: {{born: {{column: birth, {rule}}}}}\n"
+
+    found = parsed(tmp_path, f"when,who,paid,birth\n2026-01-01,anna,1,{text}\n", mapping)
+
+    assert [row["extra_born"] for row in found.kept] + found.reasons == [kept]
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["1", "-5"], "int64"),
+        (["1.5", "2"], "double"),
+        (["0007"], "string"),
+        (["1e5"], "string"),
+        (["12345678901234567890"], "string"),  # more digits than an int64 holds
+        (["12345678901234567", "1.5"], "string"),  # more than a double holds
+    ],
+)
+def test_a_number_that_no_number_type_keeps_stays_text(texts: list[str], kind: str) -> None:
+    looks = [looks_like(text) for text in texts]
+
+    assert inferred_type(INFERRED, True, all(i for i, _ in looks), all(n for _, n in looks)) == kind
+
+
+def test_decimals_and_unsigned_numbers_of_parquet_are_typed_by_their_values_and_scaled_ones_are_numbers() -> None:
+    rule = Rule("attribute", ("x",))
+
+    assert [declared_type(rule, [kind]) for kind in (pa.decimal128(30, 2), pa.uint64())] == [INFERRED, INFERRED]
+    assert declared_type(rule, [pa.int64(), pa.float64()]) == INFERRED
+    assert inferred_type(declared_type(replace(rule, scale=Decimal(1)), []), True, False, False) == "double"

@@ -1,13 +1,14 @@
 """One cell at a time: functions that take a record's values and give one column of the log."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from feature_repo.event_schema import EVENT_TYPES
-from pipelines.ingest.amounts import amount_cents, plain_decimal, scaled
-from pipelines.ingest.instants import ParquetTime, instant_us, iso_text
+from pipelines.ingest.amounts import ABSURD_MAGNITUDE, amount_cents, plain_decimal, scaled
+from pipelines.ingest.instants import CALENDAR_US, ParquetTime, in_calendar, instant_us, iso_text
 from pipelines.ingest.refusals import RowRefused
 from pipelines.ingest.rules import Rule
 
@@ -30,17 +31,17 @@ class Named:
 
 
 def text_of(value: Any) -> str:
-    """A value as an id: text as written, 596.0 as 596, true and false, times in RFC 3339."""
+    """A value as an id: text as written, 596.0 as 596, 1e-7 as 0.0000001, true and false, times in RFC 3339."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
+        return format(Decimal(repr(value + 0.0)), "f").removesuffix(".0") if math.isfinite(value) else repr(value)
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, ParquetTime):
-        return iso_text(value.us) if abs(value.us) < 2 * 10**17 else str(value.us)
+        return iso_text(value.us) if value.us in CALENDAR_US else str(value.us)
     return str(value)
 
 
@@ -53,7 +54,7 @@ def _source_reader(rule: Rule, place: dict[str, int]) -> Reader:
         raw: Reader = lambda values: values[first]  # noqa: E731
     else:
         places = (first, *others)
-        raw = lambda values: next((values[at] for at in places if values[at] is not None), None)  # noqa: E731
+        raw = lambda values: next((found for at in places if (found := values[at]) is not None and found == found), None)  # noqa: E731
     return raw if rule.values is None else _looked_up(raw, rule.values)
 
 
@@ -106,7 +107,7 @@ def attribute_reader(rule: Rule, place: dict[str, int], kind: str) -> Reader:
     """Text that the column's type is made of later: microseconds of a timestamp, a plain number, or the text itself."""
     if kind == "timestamp":
         time = time_reader(rule, place)
-        return lambda values: None if (us := time(values)) is None else str(us)
+        return lambda values: None if (us := time(values)) is None else str(in_calendar(us))
     if rule.scale is None:
         return text_reader(rule, place)
     source, scale = _source_reader(rule, place), rule.scale
@@ -115,7 +116,16 @@ def attribute_reader(rule: Rule, place: dict[str, int], kind: str) -> Reader:
         value = source(values)
         if value is None or value != value:
             return None
-        number = scaled(plain_decimal(value), scale)
-        return str(int(number)) if number == number.to_integral_value() else format(number, "f").rstrip("0")
+        return _digits(scaled(plain_decimal(value), scale))
 
     return read
+
+
+def _digits(number: Decimal) -> str:
+    """A number in full, without an exponent or zeros after its last digit: 150, 0.5; RowRefused above 10^30."""
+    if not number:
+        return "0"
+    if number.adjusted() > ABSURD_MAGNITUDE:
+        raise RowRefused("is above 10^30")
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -15,7 +15,7 @@ from pipelines.ingest.cells import (
     text_reader,
     time_reader,
 )
-from pipelines.ingest.instants import checked_instant
+from pipelines.ingest.instants import CALENDAR_US, checked_instant
 from pipelines.ingest.mapping import LabelRule, Mapping
 from pipelines.ingest.refusals import LoadRefused, RowRefused
 from pipelines.ingest.rules import Rule
@@ -109,6 +109,8 @@ class _LabelReader:
             return None, None
         if known_us < happened_us:
             raise RowRefused("label was known before event_timestamp")
+        if known_us not in CALENDAR_US:
+            raise RowRefused("label was known after the year 9999")
         return self._is_fraud(text_of(value)), known_us
 
     def _is_fraud(self, text: str) -> int:

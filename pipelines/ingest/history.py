@@ -3,6 +3,7 @@
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -13,6 +14,7 @@ from pyspark.sql import functions as sf
 from feature_repo.event_schema import LABELS, TRANSACTIONS
 from pipelines.ingest import log_files
 from pipelines.ingest.choice import check_headers
+from pipelines.ingest.columns import columns_report, measure
 from pipelines.ingest.mapping import Mapping
 from pipelines.ingest.parse import ParseFiles, stage
 from pipelines.ingest.progress import Say, reading, step
@@ -21,7 +23,7 @@ from pipelines.ingest.source_files import SourceFile
 from pipelines.ingest.spans import Durations, durations
 from pipelines.ingest.spark_schema import ddl
 from pipelines.ingest.staged_row import COLUMNS, staged_schema
-from pipelines.ingest.staging import DUPLICATE, Staging
+from pipelines.ingest.staging import DUPLICATE, RefusedRow, Staging
 from pipelines.simulate import inject
 
 QUARANTINE = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reason", pa.string()), ("original", pa.string())])
@@ -42,6 +44,8 @@ class Loaded:
     shift_us: int
     durations: Durations
     attributes: dict[str, str]
+    columns: dict[str, dict[str, Any]]
+    first_refused: dict[str, RefusedRow]
     injected: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
@@ -101,8 +105,7 @@ def _measured(
     by_reason: dict[str, int],
     is_simulator: bool,
 ) -> Loaded:
-    ends = staging.kept().agg(sf.min("event_timestamp").alias("oldest"), sf.max("event_timestamp").alias("newest")).first()
-    assert ends is not None  # an aggregate without groups has exactly one row
+    ends = measure(staging.kept(), mapping)
     is_simulated = is_simulator or mapping.inject_scenarios
     found = durations(ends["newest"] - ends["oldest"], None if is_simulator else mapping.label, is_simulated)
     return Loaded(
@@ -116,6 +119,8 @@ def _measured(
         shift_us=now_us - ends["newest"] if mapping.shift_to_now else 0,
         durations=found,
         attributes={},
+        columns=columns_report(mapping, ends, by_reason),
+        first_refused=staging.first_refused,
     )
 
 

@@ -4,7 +4,7 @@ import functools
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,10 +14,12 @@ from pipelines.ingest.refusals import RowRefused
 DAY_US = 86_400_000_000
 UNIT_US = {"s": 1_000_000, "ms": 1_000, "us": 1}
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local wall-clock arithmetic, the zone is applied afterwards
-EARLIEST_LOCAL = datetime(1969, 12, 30)  # noqa: DTZ001
 MICROSECOND = timedelta(microseconds=1)
 ABSURD_US = 10**18
-"""Past the year 33000: larger numbers are refused before any arithmetic on them."""
+"""Past the year 33000: larger numbers count as this one, so that nothing is computed with them."""
+
+CALENDAR_US = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
+"""Years 1 to 9999: what readers of the log can write down."""
 
 ISO_8601 = re.compile(
     r"""(?P<date>\d{4}-\d{2}-\d{2}|\d{8}(?=[Tt]))
@@ -76,18 +78,24 @@ def checked_instant(us: int, now_us: int) -> int:
     return us
 
 
+def in_calendar(us: int) -> int:
+    """`us` itself; RowRefused outside the years 1 to 9999. For times that may lie long ago or ahead: a birth, an expiry."""
+    if us not in CALENDAR_US:
+        raise RowRefused("is not a time (outside the years 1 to 9999)")
+    return us
+
+
 def _in_reach(value: ParquetTime) -> bool:
-    """Local and near enough for a calendar; whatever is farther away is refused by checked_instant in any zone."""
-    return value.is_local and -2 * DAY_US < value.us < 250_000_000_000_000_000
+    """Local and on the calendar; whatever is farther away is refused in any zone."""
+    return value.is_local and value.us in CALENDAR_US
 
 
 def _number_us(number: Decimal, unit: str) -> int:
     if not number.is_finite():
         raise RowRefused("is not a time")
     if number and number.adjusted() > 20:
-        return ABSURD_US if number > 0 else -1
-    us = scaled(number, Decimal(UNIT_US[unit]))
-    return int(us) if us >= 0 else -1
+        return ABSURD_US if number > 0 else -ABSURD_US
+    return int(scaled(number, Decimal(UNIT_US[unit])).to_integral_value(ROUND_FLOOR))
 
 
 def _iso_us(text: str, rule: TimeRule) -> int:
@@ -131,7 +139,7 @@ def _local_us(local: datetime, zone: ZoneInfo) -> int:
 
     forward:  01:59 -> 03:00   02:30 never happened;   back:  02:59 -> 02:00   02:30 happened twice
     """
-    if zone.key == "UTC" or local < EARLIEST_LOCAL:
+    if zone.key == "UTC":
         return (local - EPOCH) // MICROSECOND
     try:
         before, after = (local.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))

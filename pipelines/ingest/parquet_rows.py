@@ -26,7 +26,7 @@ class ParquetFile:
         self.path = path
         self.share_read = 0.0
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            with _opened(path) as file:
                 schema = file.schema_arrow
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise LoadRefused(f"{path} is not readable as Parquet: {_first_line(error)}") from error
@@ -36,7 +36,7 @@ class ParquetFile:
     def __iter__(self) -> Iterator[Record]:
         row = 0
         try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+            with _opened(self.path) as file:
                 for batch in file.iter_batches(BATCH_ROWS):
                     columns = [values(column) for column in batch.columns]
                     for cells in zip(*columns, strict=True):
@@ -59,8 +59,13 @@ class ParquetFile:
         return Record(row, original, cells)
 
 
+def _opened(path: Path) -> pq.ParquetFile:
+    """Old INT96 timestamps are read as microseconds: as nanoseconds, Arrow's default, the year 2600 would read as 2015."""
+    return pq.ParquetFile(path, page_checksum_verification=True, coerce_int96_timestamp_unit="us")
+
+
 def values(column: pa.Array) -> list[Any]:
-    """The column as Python values, None where null or empty text; what cannot be mapped, by its type's name."""
+    """The column as Python values, None where null or empty text; what cannot be mapped only shows in a row's original."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_date(column.type):
@@ -68,8 +73,8 @@ def values(column: pa.Array) -> list[Any]:
     if pa.types.is_timestamp(column.type):
         is_local = column.type.tz is None
         return [None if us is None else ParquetTime(us, is_local) for us in _microseconds(column)]
-    if not is_readable(column.type):
-        return [f"<{column.type}>"] * len(column)
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
     return [None if cell == "" else cell for cell in column.to_pylist()]
 
 

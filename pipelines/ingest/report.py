@@ -12,6 +12,7 @@ import pyarrow.dataset as pads
 from feature_repo.event_schema import TIMESTAMP
 from feature_repo.settings import Settings
 from pipelines.checks.expectations import Previous
+from pipelines.ingest.columns import told
 from pipelines.ingest.history import Loaded
 from pipelines.ingest.instants import iso_text
 from pipelines.ingest.mapping import Mapping
@@ -19,6 +20,8 @@ from pipelines.ingest.progress import Say
 from pipelines.ingest.source_files import SourceFile
 
 REASONS_SHOWN = 10
+SHOWN_OF_A_ROW = 120
+"""Characters of the first row refused for a reason; quarantine has the whole of it."""
 
 
 def previous_load(settings: Settings) -> Previous | None:
@@ -53,6 +56,11 @@ def report(
         "rows_kept": loaded.rows_kept,
         "rows_quarantined": loaded.rows_quarantined,
         "quarantined_by_reason": loaded.by_reason,
+        "first_refused": {
+            reason: {"file": str(files[first.file].path), "row": first.row, "original": first.original[:SHOWN_OF_A_ROW]}
+            for reason, first in loaded.first_refused.items()
+        },
+        "columns": loaded.columns,
         "oldest_event": iso_text(loaded.oldest_us + loaded.shift_us),
         "newest_event": iso_text(loaded.newest_us + loaded.shift_us),
         **asdict(loaded.durations),
@@ -87,7 +95,11 @@ def tell(content: dict[str, Any], say: Say) -> None:
     """The sum first, then what was refused, simulated and shortened, and what to run next."""
     say(f"in {content['rows_in']} = kept {content['rows_kept']} + quarantined {content['rows_quarantined']}")
     for reason, count in list(content["quarantined_by_reason"].items())[:REASONS_SHOWN]:
-        say(f"  quarantined {count}: {reason}")
+        first = content["first_refused"].get(reason)
+        where = f"; first {Path(first['file']).name}, row {first['row']}: {first['original']!r}" if first else ""
+        say(f"  quarantined {count}: {reason}{where}")
+    for line in told(content["columns"]):
+        say(line)
     if injected := content["injected"]["events"]:
         scenarios = ", ".join(f"{name} {count}" for name, count in content["injected"]["scenarios"].items())
         say(
