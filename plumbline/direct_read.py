@@ -1,15 +1,17 @@
 """A read worked out once: which views, keys and features, so that a request costs one round trip and little more."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
 from feast import FeatureView, RepoConfig, ValueType
+from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 
 from plumbline.answer import Answer
+from plumbline.direct_transform import Transform, given_columns, transforms
 from plumbline.feature_vectors import status_of, warn_of_overflows
 from plumbline.instant import from_microseconds
 from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
@@ -21,6 +23,7 @@ from plumbline.view_spec import WindowSpec
 
 _PYTHON_TYPES = {ValueType.STRING: str, ValueType.INT64: int}
 _ABSENT = object()
+_PRESENT = FieldStatus.Name(FieldStatus.PRESENT)
 _AS_THEY_ARE = (pa.int64(), pa.float64(), pa.string(), pa.large_string(), pa.bool_(), pa.binary())
 
 
@@ -41,9 +44,16 @@ class ViewRead:
 
 @dataclass(frozen=True)
 class DirectRead:
-    """All views of a request that needs no on-demand view."""
+    """All views of a request.
+
+    transforms  on-demand views, computed from what was read and what the request gives (request_names)
+    hidden      full names that only the transforms need
+    """
 
     views: list[ViewRead]
+    transforms: list[Transform]
+    request_names: frozenset[str]
+    hidden: frozenset[str]
 
     def entities(self, rows: Sequence[Mapping[str, object]]) -> list[list[bytes | None]] | None:
         """The entity of each row, a list a view; None where Feast must have its say: a key that lacks or is of another type."""
@@ -56,10 +66,34 @@ class DirectRead:
             found.append(entity_bytes(view.join_keys, columns))
         return found
 
-    def answers(self, reader: OnlineReader, entities: list[list[bytes | None]], at_us: int) -> list[Answer]:
+    def given(self, rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]] | None:
+        """What the rows give to the transforms, a column each; None where Feast must have its say."""
+        return given_columns(rows, self.request_names)
+
+    def answers(
+        self,
+        reader: OnlineReader,
+        entities: list[list[bytes | None]],
+        given: Mapping[str, Sequence[object]],
+        at_us: int,
+    ) -> list[Answer]:
         """One answer a row. Raises AsOfTooOld, StoreUnavailable, StateUnreadable."""
         found = reader.read([view.read(of_view) for view, of_view in zip(self.views, entities, strict=True)], at_us)
-        return [self._answer([of_view[row] for of_view in found], at_us) for row in range(len(entities[0]))]
+        answers = [self._answer([of_view[row] for of_view in found], at_us) for row in range(len(entities[0]))]
+        if self.transforms:
+            self._transform(answers, given)
+        return answers
+
+    def _transform(self, answers: list[Answer], given: Mapping[str, Sequence[object]]) -> None:
+        """Add the features of the on-demand views, and take away what only they needed."""
+        known = {name: [answer.features[name] for answer in answers] for name in answers[0].features}
+        for transform in self.transforms:
+            for name, values in transform.columns(known, given).items():
+                for answer, value in zip(answers, values, strict=True):
+                    answer.features[name], answer.statuses[name] = value, _PRESENT
+        for answer in answers:
+            for name in self.hidden:
+                del answer.features[name], answer.statuses[name]
 
     def _answer(self, found: list[EntityAnswer], at_us: int) -> Answer:
         features: dict[str, object] = {}
@@ -84,8 +118,14 @@ def direct_read(
     config: RepoConfig,
     grouped_refs: Sequence[tuple[FeatureView, Sequence[str]]],
     entity_types: Mapping[str, ValueType],
+    on_demand: Sequence[OnDemandFeatureView],
+    request_names: Iterable[str],
+    wanted: Collection[str],
 ) -> DirectRead | None:
-    """The read of views and their features; None where one has keys that only Feast knows to convert."""
+    """The read of views and their features, and of on-demand views over them; wanted: full names of what is asked for.
+
+    None where only Feast knows what to do: a key that it converts, an on-demand view that it computes itself.
+    """
     views = []
     for view, names in grouped_refs:
         alias = view.projection.join_key_map
@@ -102,7 +142,11 @@ def direct_read(
         ]
         read = _request_of(store, config, view)
         views.append(ViewRead(view.projection.name_to_use(), join_keys, keys, read, features))
-    return DirectRead(views)
+    computed = transforms(on_demand, [view for view, _ in grouped_refs], wanted)
+    if computed is None:
+        return None
+    hidden = frozenset(name for view in views for name, _ in view.features if name not in wanted)
+    return DirectRead(views, computed, frozenset(request_names), hidden)
 
 
 def _request_of(

@@ -117,9 +117,9 @@ class FeatureStore(feast.FeatureStore):
         wanted = self._service(features) if isinstance(features, str) else list(features)
         at_us = read_instant_us() if at is None else to_microseconds(at)
         direct = self._direct_read(wanted)
-        entities = direct.entities(entity_rows) if direct else None
-        if direct and entities:
-            return direct.answers(self._online_store.reader(self.config), entities, at_us)
+        entities, given = (direct.entities(entity_rows), direct.given(entity_rows)) if direct else (None, None)
+        if direct and entities and given is not None:
+            return direct.answers(self._online_store.reader(self.config), entities, given, at_us)
         collected: dict[str, list[EntityAnswer]] = {}
         token = answers_of_this_read.set(collected)
         try:
@@ -143,14 +143,18 @@ class FeatureStore(feast.FeatureStore):
         return {view: head_of(layout, states) for view, layout, states in zip(views, layouts, slots, strict=True)}
 
     def _direct_read(self, features: FeatureService | list[str]) -> DirectRead | None:
-        """How a request without on-demand views is read; kept as long as Feast keeps what it found in the registry."""
+        """How a request is read without Feast's own steps; kept as long as Feast keeps what it found in the registry."""
         context = _get_cached_request_context(self.registry, self.project, features, full_feature_names=True)
         key = features.name if isinstance(features, FeatureService) else tuple(features)
         known = self._direct_reads.get(key)
         if known is None or known[0] is not context:
-            _, on_demand, _, types, _, grouped, _, _, entityless = context
-            plain = not on_demand and not entityless
-            known = context, (direct_read(self._online_store, self.config, grouped, types) if plain else None)
+            _, on_demand, _, types, _, grouped, wanted, request_names, entityless = context
+            known = (
+                context,
+                None
+                if entityless
+                else direct_read(self._online_store, self.config, grouped, types, on_demand, request_names, wanted),
+            )
             self._direct_reads[key] = known
         return known[1]
 

@@ -17,7 +17,9 @@ from serving_lab import (
     running,
 )
 
-from serving.messages import BatchResponse, FeaturesResponse, ScoreResponse
+from plumbline import as_of
+from serving.messages import BatchResponse, FeaturesResponse, ScoreRequest, ScoreResponse, Transaction
+from serving.scoring import entity_row
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|\+00:00)")
 HOSTILE_IDS = [
@@ -111,6 +113,30 @@ def test_without_a_transaction_the_account_is_scored(service: Service):
 
     assert answer["model"]["name"] == "account_risk"
     assert "transaction_context__amount_cents" not in answer["features"]
+
+
+def test_what_a_score_rests_on_is_what_feasts_own_read_gives_value_by_value_and_type_by_type(service: Service):
+    at = datetime.now(UTC)
+    requests = [
+        ScoreRequest(user_id=user, transaction=Transaction(amount_cents=cents, country=country, merchant_id=merchant))
+        for user, cents, country, merchant in (
+            ("anna", 750, "DE", "bakery"), ("anna", None, "FR", None), ("nobody", 1, None, "bakery"),
+        )
+    ]  # fmt: skip
+    rows = [entity_row(request, at) for request in requests]
+
+    answers = service.store.read_online("transaction_fraud_v1", rows, at=at)
+
+    with as_of(at):
+        asked = service.store.get_feature_service("transaction_fraud_v1")
+        of_feast = service.store.get_online_features(asked, rows, full_feature_names=True).to_dict()
+    assert set(answers[0].features) == set(of_feast) - set(rows[0])
+    for i, answer in enumerate(answers):
+        expected = {name: of_feast[name][i] for name in answer.features}
+        assert answer.features == expected
+        assert {name: type(value) for name, value in answer.features.items()} == {
+            name: type(value) for name, value in expected.items()
+        }
 
 
 def test_an_unknown_user_has_the_features_of_an_empty_history(service: Service):
