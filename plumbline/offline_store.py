@@ -23,7 +23,7 @@ from plumbline import log_append, table_pull
 from plumbline.engines import evaluation
 from plumbline.retrieval import WindowedRetrievalJob
 from plumbline.spec import log_source
-from plumbline.view_requests import view_requests
+from plumbline.view_requests import view_requests, without_join_keys
 
 
 class WindowedOfflineStoreConfig(FeastConfigBaseModel):
@@ -76,7 +76,7 @@ class WindowedOfflineStore(OfflineStore):
             repo_path=config.repo_path,
             full_feature_names=full_feature_names,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
-            metadata=RetrievalMetadata(list(feature_refs), keys, *asked.range),
+            metadata=RetrievalMetadata(without_join_keys(feature_views, feature_refs), keys, *asked.range),
             write=asked.write,
             staging_location=config.offline_store.staging_location,
         )

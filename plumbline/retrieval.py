@@ -77,6 +77,7 @@ class WindowedRetrievalJob(RetrievalJob):
 
         Engine local: a path that ends in .parquet is a file, any other a folder of one file. Engine spark: a folder, each of
         whose files a task wrote, nothing passing through the driver; executors must see the path. Either appears whole.
+        Timestamps are written in microseconds, as Spark reads them, whatever unit the entity rows came in.
 
         Raises SavedDatasetLocationAlreadyExists unless allow_overwrite, ValueError for other storage than files.
         """
@@ -94,6 +95,7 @@ class WindowedRetrievalJob(RetrievalJob):
     def to_remote_storage(self) -> list[str]:
         """Compute and write as Parquet below the staging location, in a new folder each time; the files in order of rows.
 
+        Timestamps are in microseconds, as persist writes them; to_arrow keeps the unit of the entity rows.
         Raises ValueError where feature_store.yaml names no staging location.
         """
         if self._staging_location is None:

@@ -86,7 +86,7 @@ class History:
 
         received = _attempted(collected)
         table = spark_tasks.assembled(self._rows.together(received), received, outputs)
-        return table.select([*self._rows.empty.table.column_names, *(n for r in self._requests for n in r.outputs)])
+        return table.select(self._columns)
 
     def write(self, target: Path, finish: Finish) -> list[str]:
         """Write what to_arrow gives as a folder of Parquet files, from the tasks; their paths in the order of the rows.
@@ -98,7 +98,7 @@ class History:
             if not self._rows.count:
                 write_parquet(finish(self.to_arrow()), staging / "part-00000.parquet")
                 return published(staging, ["part-00000.parquet"], target)
-            received = _attempted(partial(self._written, staging, finish))
+            received = _attempted(partial(self._written, staging, partial(_finished, finish, self._columns)))
             return published(staging, received.words(PATH), target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -144,8 +144,17 @@ class History:
         return Job(asked, log, split, keys, self._as_known)
 
     @property
+    def _columns(self) -> list[str]:
+        """The columns of the result: the entity rows' own, then the features in the order they were asked for."""
+        return [*self._rows.empty.table.column_names, *(name for request in self._requests for name in request.outputs)]
+
+    @property
     def _parallelism(self) -> int:
         return self._spark.sparkContext.defaultParallelism
+
+
+def _finished(finish: Finish, columns: Sequence[str], table: pa.Table) -> pa.Table:
+    return finish(table.select(columns))
 
 
 def _attempted(run: Callable[[int], Received]) -> Received:

@@ -31,6 +31,20 @@ def view_requests(
     return requests
 
 
+def without_join_keys(views: Sequence[FeatureView], references: Sequence[str]) -> list[str]:
+    """The references, on-demand views' included, that a result has columns for.
+
+    Feast lists the join keys of a registered StreamFeatureView among its features; references to them are passed over.
+    """
+    keys = {(view.projection.name_to_use(), field.name) for view in views for field in view.entity_columns}
+    return [reference for reference in references if _named(reference) not in keys]
+
+
+def _named(reference: str) -> tuple[str, str]:
+    name, version, feature = _parse_feature_ref(reference)
+    return name if version is None else f"{name}@v{version}", feature
+
+
 def _view_request(view: FeatureView, names: list[str], full: bool, repo_path: Path | str | None) -> ViewRequest:
     keys = [field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
     row_keys = tuple(view.projection.join_key_map.get(key, key) for key in keys)
@@ -55,11 +69,6 @@ def _check_known(view: FeatureView, names: list[str], known: Mapping[str, object
 
 
 def _features(view: FeatureView, references: Sequence[str]) -> list[str]:
-    """The features of a view that are asked for; Feast lists the join keys of a registered StreamFeatureView among them."""
-    keys = {field.name for field in view.entity_columns}
-    wanted: dict[str, None] = {}
-    for reference in references:
-        name, version, feature = _parse_feature_ref(reference)
-        if feature not in keys and view.projection.name_to_use() == (name if version is None else f"{name}@v{version}"):
-            wanted[feature] = None
-    return list(wanted)
+    """The features of a view that are asked for, each once."""
+    wanted = map(_named, without_join_keys([view], references))
+    return list(dict.fromkeys(feature for name, feature in wanted if name == view.projection.name_to_use()))

@@ -1,4 +1,9 @@
-"""The distributed engine gives the same training features."""
+"""The distributed engine gives the same training features, on threads and on processes of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from engine_lab import Lab, differences, history
@@ -7,10 +12,11 @@ from hypothesis import given
 
 
 @pytest.mark.parametrize("as_known", [False, True], ids=["happened", "as known"])
-def test_the_spark_engine_gives_the_same_answers(as_known, tmp_path, redis_server, spark):
+def test_the_spark_engine_gives_the_same_answers(as_known, tmp_path, redis_server, spark, monkeypatch):
+    monkeypatch.setattr("plumbline.spark.BUCKET_ROWS", range(400, 1_000))
     lab = Lab(tmp_path, redis_server, 'engine: spark, spark_master: "local[2]"')
     store = lab.applied()
-    recorded = [apart(number, one) for number, one in enumerate(drawn())]
+    recorded = [apart(number, one) for number, one in enumerate(drawn(40))]
     lab.write(event for one in recorded for event in one.events)
 
     answers = iter(history(store, [row for one in recorded for row in one.rows], as_known=as_known).to_arrow().to_pylist())
@@ -19,11 +25,23 @@ def test_the_spark_engine_gives_the_same_answers(as_known, tmp_path, redis_serve
         assert not differences([next(answers) for _ in one.rows], one.events, one.rows, as_known=as_known)
 
 
-def drawn() -> list[History]:
+def test_two_executor_processes_give_the_same_answers(tmp_path, redis_server):
+    program = [sys.executable, str(Path(__file__).with_name("spark_cluster.py")), str(tmp_path), redis_server]
+
+    done = subprocess.run(program, check=False, capture_output=True, text=True, timeout=900)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["differences"] == []
+    assert told["rows"] > 0
+    assert set(told["tasks"]) == {"0", "1"}
+
+
+def drawn(count: int) -> list[History]:
     """The histories of one run of Hypothesis: one log of all of them costs one job instead of one each."""
     found: list[History] = []
 
-    @examples(40)
+    @examples(count)
     @given(recorded=histories(base=BASES[0]))
     def collect(recorded: History) -> None:
         found.append(recorded)
