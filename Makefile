@@ -10,6 +10,10 @@ SECONDS ?= 60
 ONLY ?=
 FOLDS ?= 1
 TEST_WORKERS ?= 2
+MODEL ?= transaction_fraud
+VERSION ?=
+DRY_RUN ?=
+CHOSEN = $(if $(VERSION),--version "$(VERSION)") $(if $(DRY_RUN),--dry-run)
 START ?=
 END ?=
 
@@ -95,11 +99,11 @@ replay: setup ## rebuild the online store from the topic and compare
 leakage: setup ## look for features that know the future
 	@$(RUN) leakage pipelines.leakage
 
-promote: setup ## make a trained version the champion
-	@$(RUN) promote pipelines.promote
+promote: setup ## make a trained version the champion: MODEL= VERSION= (default: the newest); DRY_RUN=1 only checks
+	@$(RUN) promote pipelines.promote "$(MODEL)" $(CHOSEN)
 
-rollback: setup ## make the champion before this one the champion again
-	@$(RUN) rollback pipelines.rollback
+rollback: setup ## make the champion before this one the champion again: MODEL=; DRY_RUN=1 only checks
+	@$(RUN) rollback pipelines.rollback "$(MODEL)" $(CHOSEN)
 
 score: setup ## score one user from the command line
 	@$(RUN) score serving.score

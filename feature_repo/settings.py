@@ -15,7 +15,8 @@ class Settings:
 
     A part is embedded (started by `make up`, on loopback) exactly when its address was not named by the user.
     `data_dir` is absolute; ports are TCP ports, `feast_ui_port` None for whichever is free; `api_keys` are entries as
-    written in API_KEYS and never printed; `simulate_users` and `simulate_days` size the world that `make data` makes up.
+    written in API_KEYS and never printed, nor is `champion_webhook` (empty for none); `simulate_users` and
+    `simulate_days` size the world that `make data` makes up.
     """
 
     kafka_bootstrap_servers: str
@@ -34,6 +35,7 @@ class Settings:
     feast_ui_port: int | None
     simulate_users: int
     simulate_days: int
+    champion_webhook: str = field(repr=False)
     embedded_kafka: bool
     embedded_redis: bool
     embedded_mlflow: bool
@@ -69,6 +71,7 @@ class Settings:
             feast_ui_port=_port(env, "FEAST_UI_PORT", 0) if "FEAST_UI_PORT" in env else None,
             simulate_users=_size(env, "SIMULATE_USERS", 2_000),
             simulate_days=_size(env, "SIMULATE_DAYS", 60),
+            champion_webhook=_web_address(env, "CHAMPION_WEBHOOK"),
             embedded_kafka="KAFKA_BOOTSTRAP_SERVERS" not in env,
             embedded_redis="REDIS_CONNECTION_STRING" not in env,
             embedded_mlflow="MLFLOW_TRACKING_URI" not in env,
@@ -119,6 +122,13 @@ def _size(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdigit() or int(text) < 1:
         raise ValueError(f"{name}={text!r} is not a whole number above 0.")
     return int(text)
+
+
+def _web_address(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name, "")
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError(f"{name} must begin with http:// or https://.")
+    return text
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

@@ -5,7 +5,8 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_curve
 
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)
-FALSE_POSITIVE_RATE = 0.005
+FALSE_POSITIVE_RATES = (0.001, 0.005)
+CALIBRATION_BINS = 10
 
 
 def evaluate(fraud: np.ndarray, score: np.ndarray, seed: int) -> dict[str, object]:
@@ -20,8 +21,25 @@ def evaluate(fraud: np.ndarray, score: np.ndarray, seed: int) -> dict[str, objec
         "base_rate": float(fraud.mean()),
         "average_precision": float(average_precision_score(fraud, score)),
         "average_precision_ci": [float(low), float(high)],
-        f"recall_at_fpr_{FALSE_POSITIVE_RATE}": recall_at_fpr(fraud, score, FALSE_POSITIVE_RATE),
+        **{f"recall_at_fpr_{rate}": recall_at_fpr(fraud, score, rate) for rate in FALSE_POSITIVE_RATES},
         "brier": float(brier_score_loss(fraud, score)),
+    }
+
+
+def calibration(fraud: np.ndarray, score: np.ndarray) -> dict[str, object]:
+    """Whether probabilities mean what they say: of ten equally large groups by score the mean score and the share of
+    frauds; expected_error is the mean distance of the two, weighted by rows; expected_frauds is the sum of the scores."""
+    groups = [rows for rows in np.array_split(np.argsort(score, kind="stable"), CALIBRATION_BINS) if len(rows)]
+    bins = [
+        {"rows": len(rows), "mean_score": float(score[rows].mean()), "fraud_share": float(fraud[rows].mean())}
+        for rows in groups
+    ]
+    distances = [abs(score[rows].mean() - fraud[rows].mean()) * len(rows) for rows in groups]
+    return {
+        "bins": bins,
+        "expected_error": float(sum(distances) / len(score)),
+        "expected_frauds": float(score.sum()),
+        "known_frauds": int(fraud.sum()),
     }
 
 

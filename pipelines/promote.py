@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from feature_repo import open_store
 from feature_repo.settings import Settings
 from pipelines.training import tracking
+from pipelines.training.notice import notify
 from plumbline import FeatureStore
 
 
@@ -58,7 +59,12 @@ def move_champion(description: str, choose: Callable[[MlflowClient, str], str]) 
         tracking.wait_for_mlflow(settings)
         client, _ = tracking.open_client(settings)
         version = arguments.version or choose(client, arguments.model)
-        print(promote(client, open_store(settings), arguments.model, version, dry_run=arguments.dry_run))
+        said = promote(client, open_store(settings), arguments.model, version, dry_run=arguments.dry_run)
+        if not arguments.dry_run:
+            told = {"model": arguments.model, "version": version, "by": "hand", "promoted": True, "reason": said}
+            client.set_model_version_tag(arguments.model, version, "promoted_by_hand", said)
+            notify(settings, told)
+        print(said)
     except (tracking.TrackingUnavailableError, PromotionRefusedError, MlflowException) as error:
         print(error, file=sys.stderr)
         return 1

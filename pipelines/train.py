@@ -19,13 +19,18 @@ from feature_repo.settings import Settings
 from pipelines.training import tracking
 from pipelines.training.candidates import Candidate, Part, check_parts, choose, fit_candidates
 from pipelines.training.features import training_features
-from pipelines.training.gate import Decision, decide
+from pipelines.training.label_notes import label_notes
 from pipelines.training.labels import KnownLog, TrainingRefusedError, read_known_log
+from pipelines.training.leaks import without_leaks
+from pipelines.training.notice import notify
 from pipelines.training.periods import Periods, read_periods
 from pipelines.training.progress import Progress
+from pipelines.training.provenance import provenance
 from pipelines.training.report import guessing, instant, periods_report, split_report, summary, write_report
 from pipelines.training.rows import Examples, account_examples, transaction_examples
 from pipelines.training.split import Split, split_by_time
+from pipelines.training.tested import tested_rows, unseen_notes
+from pipelines.training.verdict import card, evaluation, judge
 from plumbline import FeatureStore
 from plumbline.durations import SECOND
 
@@ -63,6 +68,8 @@ class Session:
     periods: Periods
     seed: int
     progress: Progress
+    settings: Settings
+    provenance: dict[str, str]
 
 
 def train(store: FeatureStore, settings: Settings, *, seed: int = SEED, now_us: int | None = None) -> dict[str, Any]:
@@ -79,7 +86,7 @@ def train(store: FeatureStore, settings: Settings, *, seed: int = SEED, now_us: 
     client, experiment_id = tracking.open_client(settings)
     try:
         log = read_known_log(store, settings, time.time_ns() // 1000 if now_us is None else now_us)
-        session = _session(store, client, experiment_id, log, read_periods(settings, log.span_us), seed, progress)
+        session = _session(store, client, experiment_id, log, settings, seed, progress)
     except TrainingRefusedError as refused:
         models = {task.name: _untrained(task, store, client, refused) for task in TASKS}
         write_report(report_path, models, {"seed": seed})
@@ -96,16 +103,18 @@ def _session(
     client: MlflowClient,
     experiment_id: str,
     log: KnownLog,
-    periods: Periods,
+    settings: Settings,
     seed: int,
     progress: Progress,
 ) -> Session:
+    periods = read_periods(settings, log.span_us)
     progress.say(
         f"{len(log.transactions):,} events and {len(log.labels):,} labels known until {instant(log.known_until_us)}; "
         f"gap {periods.gap_us / SECOND / 3600:.1f} h, account horizon {periods.horizon_us / SECOND / 3600:.1f} h"
     )
     labelled_us = transaction_examples(log).start_us
-    return Session(store, client, experiment_id, log, labelled_us, periods, seed, progress)
+    origin = provenance(settings)
+    return Session(store, client, experiment_id, log, labelled_us, periods, seed, progress, settings, origin)
 
 
 def _train_or_reason(task: Task, session: Session) -> dict[str, Any]:
@@ -139,8 +148,11 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
     split = split_by_time(session.labelled_us, log.known_until_us, session.periods)
     examples = task.examples(log, session.periods, split, session.seed)
     say(f"{task.name}: features of {len(examples.start_us):,} rows by {task.service}")
-    parts = _parts(task, session, examples, split)
-    notes = [*examples.notes, *check_parts(parts)]
+    parts, tested = _parts(task, session, examples, split)
+    notes = [*examples.notes, *label_notes(log, examples), *check_parts(parts)]
+    parts, warned = without_leaks(parts, session.seed)
+    for warning in warned:
+        say(f"{task.name}: WARNING {warning}")
     say(f"{task.name}: fitting on {len(parts['fit'].fraud):,} rows")
     contract = {
         "model": task.name,
@@ -154,13 +166,15 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
         chosen = choose(candidates)
         say(f"{task.name}: {chosen.kind} chosen on validation rows, logging to MLflow")
         runs = {candidate.kind: _log_run(session, candidate, split) for candidate in candidates}
-        version = tracking.register(session.client, task.name, runs[chosen.kind], _tags(chosen))
-        decision = _gate(session, chosen, parts["test"], Path(folder))
+        version = tracking.register(session.client, task.name, runs[chosen.kind], _tags(chosen) | session.provenance)
+        decision = judge(session.store, session.client, chosen, parts, tested, Path(folder), session.seed)
     if decision.promoted:
         tracking.set_champion(session.client, task.name, version)
-    session.client.set_model_version_tag(task.name, version, "gate", decision.reason)
+    tracking.record_decision(session.client, task.name, version, decision.report())
+    notify(session.settings, {"model": task.name, "version": version, "by": "make train", **decision.report()})
+    warned += unseen_notes(parts["fit"].features, parts["test"].features, tuple(chosen.saved.contract["features"]))
     train_fraud = np.concatenate([parts["fit"].fraud, parts["validation"].fraud])
-    return {
+    report = {
         "trained": True,
         **chosen.metrics,
         "rows": sum(len(part.fraud) for part in parts.values()),
@@ -180,9 +194,13 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
         "model_version": version,
         "gate": decision.report(),
         "reason": decision.reason,
+        "evaluation": evaluation(chosen, tested),
+        "provenance": session.provenance,
+        "warnings": warned,
         "notes": notes,
         "left_out": left_out,
     }
+    return {**report, "card": card(session.settings, session.client, task.name, report, tested, chosen.test_score)}
 
 
 def _compared(candidate: Candidate, runs: dict[str, str]) -> dict[str, Any]:
@@ -190,8 +208,11 @@ def _compared(candidate: Candidate, runs: dict[str, str]) -> dict[str, Any]:
     return {**candidate.metrics, "validation_average_precision": precision, "mlflow_run_id": runs[candidate.kind]}
 
 
-def _parts(task: Task, session: Session, examples: Examples, split: Split) -> dict[str, Part]:
-    """Fit and validation with what was known at gap_end, test with all that is known; unknown outcomes are left out."""
+def _parts(task: Task, session: Session, examples: Examples, split: Split) -> tuple[dict[str, Part], dict[str, Any]]:
+    """Fit and validation with what was known at gap_end, test with all that is known; unknown outcomes are left out.
+
+    Beside the parts what else is known of the test rows (pipelines.training.tested).
+    """
     then, now = examples.outcomes(split.gap_end), examples.outcomes(session.log.known_until_us)
     known = {"fit": then, "validation": then, "test": now}
     masks = {
@@ -203,23 +224,11 @@ def _parts(task: Task, session: Session, examples: Examples, split: Split) -> di
     except FeatureServiceNotFoundException as error:
         raise TrainingRefusedError(f"{error}. Run `make apply`.") from None
     position = np.cumsum(asked) - 1
-    return {
+    parts = {
         name: Part(features.take(position[mask]), known[name].fraud[mask], known[name].loss_cents[mask])
         for name, mask in masks.items()
     }
-
-
-def _gate(session: Session, chosen: Candidate, test: Part, folder: Path) -> Decision:
-    name, contract = chosen.saved.contract["model"], chosen.saved.contract
-    version = tracking.champion_version(session.client, name)
-    incumbent, note = None, None
-    if version is not None:
-        saved = tracking.load_version(session.client, name, version, folder)
-        if saved.contract["definition_hash"] != contract["definition_hash"]:
-            note = f"the champion, version {version}, was trained on other feature definitions and cannot be served"
-        else:
-            incumbent = (version, saved.score(test.features))
-    return decide(chosen.metrics, test.fraud, chosen.test_score, incumbent, session.seed, note)
+    return parts, tested_rows(session.settings, examples, masks["test"], parts["test"])
 
 
 def _tags(candidate: Candidate) -> dict[str, str]:
@@ -243,7 +252,7 @@ def _log_run(session: Session, candidate: Candidate, split: Split) -> str:
         },
         metrics={**numbers, "average_precision_low": low, "average_precision_high": high}
         | {"validation_average_precision": candidate.validation_average_precision},
-        tags=_tags(candidate),
+        tags=_tags(candidate) | session.provenance | {"data_window": f"{instant(split.start)} to {instant(split.test_end)}"},
         folder=candidate.folder,
     )
 

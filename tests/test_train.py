@@ -1,5 +1,6 @@
 """`make train` end to end on a small log: what it reports, what it registers, and what it must not see."""
 
+import hashlib
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from scipy.special import expit
 from train_world import END, LABEL_DELAY, START, write_world
 
 from feature_repo import open_store
-from feature_repo.settings import Settings
+from feature_repo.settings import PROJECT_ROOT, Settings
 from pipelines.promote import PromotionRefusedError, promote
 from pipelines.rollback import champion_before
 from pipelines.train import train
@@ -26,6 +27,8 @@ from pipelines.training import tracking
 from pipelines.training.encoding import Encoding
 from pipelines.training.labels import read_known_log
 from pipelines.training.model_files import read_model
+from pipelines.training.notice import decisions_log
+from pipelines.training.provenance import LOCK, git_commit
 from serving.model_file import load_model
 
 END_US = int(END.timestamp()) * 1_000_000
@@ -104,12 +107,14 @@ def test_the_same_seed_and_data_give_the_same_metrics_and_the_gate_compares_with
 
     for name, model in trained.items():
         repeated = dict(again[name])
-        for key in ("mlflow_run_id", "model_version", "gate", "reason"):
+        for key in ("mlflow_run_id", "model_version", "gate", "reason", "card"):
             assert repeated.pop(key) is not None
         assert _without_runs(repeated) == _without_runs({key: model[key] for key in repeated})
     fraud = again["transaction_fraud"]
     assert fraud["gate"]["incumbent_version"] == trained["transaction_fraud"]["model_version"]
     assert fraud["gate"]["average_precision_difference_ci"] == [0.0, 0.0]
+    assert not fraud["gate"]["promoted"]
+    assert "not better than noise" in fraud["reason"]
 
 
 def test_the_champions_contract_says_what_serving_needs(settings, trained, tmp_path):
@@ -160,6 +165,54 @@ def test_the_run_in_mlflow_holds_the_metrics_of_the_report(settings, trained):
     assert run.data.metrics["average_precision"] == pytest.approx(model["average_precision"])
     assert run.data.params["gap_s"] == "172800.0"
     assert run.data.tags["definition_hash"] == model["definition_hash"]
+
+
+def test_a_run_says_where_its_model_comes_from(settings, trained):
+    client, model = MlflowClient(settings.mlflow_tracking_uri), trained["transaction_fraud"]
+
+    tags = client.get_run(model["mlflow_run_id"]).data.tags
+
+    assert tags["feature_service"] == "transaction_fraud_v1"
+    assert tags["data_window"] == f"{model['split']['start']} to {model['split']['test_end']}"
+    assert (tags["data_source"], tags["data_generation"]) == ("a test", "1")
+    assert tags["git_commit"].removesuffix("-changed") == git_commit(PROJECT_ROOT).removesuffix("-changed")
+    assert tags["lock_hash"] == hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
+
+
+def test_the_decision_and_its_reasons_are_kept_with_the_version_and_told(settings, trained):
+    client, model = MlflowClient(settings.mlflow_tracking_uri), trained["transaction_fraud"]
+
+    tags = client.get_model_version("transaction_fraud", model["model_version"]).tags
+    told = [json.loads(line) for line in decisions_log(settings).read_text().splitlines()]
+
+    assert tags["gate"] == model["reason"]
+    checks = {check["name"]: check["passed"] for check in json.loads(tags["gate_checks"])}
+    assert checks == dict.fromkeys(("feature hash", "no leak", "better than guessing", "calibrated", "latency"), True)
+    assert (told[0]["model"], told[0]["version"], told[0]["promoted"]) == ("transaction_fraud", model["model_version"], True)
+
+
+def test_the_report_says_what_the_score_is_worth(report):
+    found = report["evaluation"]
+
+    assert found["money"]["saved_cents"] <= found["money"]["oracle_cents"]
+    assert [cards["cards"] for cards in found["card_precision"]] == [25, 50]  # 120 users: never 100 others on one day
+    assert all(cards["precision"] <= cards["perfect"] for cards in found["card_precision"])
+    assert found["calibration"]["known_frauds"] == report["positives"] - sum(
+        report["parts"][name]["positives"] for name in ("fit", "validation")
+    )
+
+
+def test_the_card_is_a_page_of_its_own_and_logged_to_the_run(settings, trained, tmp_path):
+    model = trained["transaction_fraud"]
+    page = Path(model["card"]).read_text()
+
+    logged = downloaded(settings, f"runs:/{model['mlflow_run_id']}/card", tmp_path)
+
+    assert {path.name for path in logged.iterdir()} == {"card.md", "card.html", "precision_recall.png", "calibration.png"}
+    assert f"{model['average_precision']:.3f}" in page
+    assert "http" not in page.replace("https://", "")  # nothing is fetched from anywhere
+    for line in ("# transaction_fraud version", "## Money", "## The gate", "| base rate"):
+        assert line in (logged / "card.md").read_text()
 
 
 def test_labels_and_the_test_window_end_at_what_is_known_at_the_time_of_training(settings):

@@ -16,7 +16,6 @@ from pipelines.training import logistic
 from pipelines.training.calibration import platt, probability
 from pipelines.training.candidates import Part, check_parts
 from pipelines.training.encoding import choose_encoding
-from pipelines.training.gate import decide
 from pipelines.training.labels import KnownLog, TrainingRefusedError, newest_known
 from pipelines.training.periods import Periods, known_until_us, read_periods
 from pipelines.training.rows import account_examples, transaction_examples
@@ -302,43 +301,6 @@ class TestEvaluation:
         assert metrics["base_rate"] == 0.25
         assert metrics["average_precision"] == 1.0
         assert metrics["brier"] == pytest.approx((0.01 + 0.04 + 0.09 + 0.01) / 4)
-
-
-class TestGate:
-    FRAUD = np.tile([1.0] + [0.0] * 19, 50)
-    GOOD = (FRAUD + np.linspace(0, 0.5, 1000)) / 2
-
-    def metrics(self, score: np.ndarray) -> dict:
-        return evaluate(self.FRAUD, score, seed=1)
-
-    def test_a_model_that_guesses_is_refused(self):
-        guess = np.random.default_rng(3).random(1000)
-
-        decision = decide(self.metrics(guess), self.FRAUD, guess, None, 1)
-
-        assert not decision.promoted
-        assert "not better than guessing" in decision.reason
-
-    def test_the_first_model_that_beats_guessing_is_promoted(self):
-        decision = decide(self.metrics(self.GOOD), self.FRAUD, self.GOOD, None, 1)
-
-        assert decision.promoted
-        assert "base rate 0.050" in decision.reason
-
-    def test_a_model_that_is_worse_than_the_champion_by_more_than_noise_is_refused(self):
-        worse = (self.FRAUD + 4 * np.random.default_rng(3).random(1000)) / 5
-
-        decision = decide(self.metrics(worse), self.FRAUD, worse, ("4", self.GOOD), 1)
-
-        assert not decision.promoted
-        assert decision.incumbent_version == "4"
-        assert "worse by more than noise" in decision.reason
-
-    def test_a_model_that_equals_the_champion_is_not_worse(self):
-        decision = decide(self.metrics(self.GOOD), self.FRAUD, self.GOOD, ("4", self.GOOD), 1)
-
-        assert decision.promoted
-        assert decision.difference_ci == (0.0, 0.0)
 
 
 class TestRefusals:

@@ -69,4 +69,20 @@ def summary(name: str, model: dict[str, Any]) -> list[str]:
     lines.append(f"    version {model['model_version']} ({model['chosen']}): {verdict}. {model['gate']['reason']}")
     if model["left_out"]:
         lines.append(f"    {len(model['left_out'])} features say nothing here and were left out (train.json says why)")
-    return lines + [f"    note: {note}" for note in model["notes"]]
+    lines += _worth(model["evaluation"])
+    lines += [f"    WARNING: {warning}" for warning in model["warnings"]]
+    return [*lines, *(f"    note: {note}" for note in model["notes"]), f"    card: {model['card']}"]
+
+
+def _worth(evaluation: dict[str, Any]) -> list[str]:
+    money = evaluation["money"]
+    lines = [
+        f"    saves {money['saved_cents'] / 100:,.0f} with {money['alerts']:,} alerts, "
+        f"{money['share_of_oracle']:.0%} of what an oracle would"
+    ]
+    for cards in evaluation["card_precision"]:
+        lines.append(
+            f"    of the {cards['cards']} riskiest users a day {cards['precision']:.3f} have a fraud "
+            f"(perfect {cards['perfect']:.3f}, chance {cards['random']:.3f})"
+        )
+    return lines

@@ -1,5 +1,6 @@
 """MLflow: runs, registered versions and the alias `champion`. Nothing here knows how a model is trained."""
 
+import json
 import os
 import time
 import urllib.error
@@ -92,6 +93,12 @@ def set_champion(client: MlflowClient, model_name: str, version: str) -> None:
     """Move the alias to a version, and note on it when that was (UTC)."""
     client.set_registered_model_alias(model_name, CHAMPION, version)
     client.set_model_version_tag(model_name, version, CHAMPION_SINCE, datetime.now(UTC).isoformat())
+
+
+def record_decision(client: MlflowClient, model_name: str, version: str, decision: dict[str, Any]) -> None:
+    """Keep the gate's decision with the version: its reason as the tag `gate`, every check as JSON in `gate_checks`."""
+    client.set_model_version_tag(model_name, version, "gate", decision["reason"])
+    client.set_model_version_tag(model_name, version, "gate_checks", json.dumps(decision["checks"]))
 
 
 def champion_version(client: MlflowClient, model_name: str) -> str | None:
