@@ -80,7 +80,7 @@ def order_ties(line: Timeline, events: pa.Table, by_id: bool) -> None:
     places = np.flatnonzero(tied)
     rows = line.event_order[places]
     changes = np.diff(line.event_us[places]) != 0
-    changes |= np.isin(places[1:], line.event_starts)
+    changes |= np.diff(np.searchsorted(line.event_starts, places, side="right")) != 0
     created = events["created_timestamp"].take(pa.array(rows))
     columns = {"group": pa.array(np.concatenate(([0], np.cumsum(changes)))), "created": created}
     if by_id:

@@ -130,6 +130,19 @@ def test_the_tail_is_floored_to_its_resolution(lab, store):
     assert sums == [20, 0]
 
 
+def test_ties_of_two_entities_at_one_instant_stay_apart(lab, store):
+    lab.write([
+        event(NOON - 60 * SECOND, 1, user_id="ann"), event(NOON - 60 * SECOND, 2, user_id="ann"),
+        event(NOON - 90 * SECOND, 3, user_id="bob", amount_cents=7),
+        event(NOON - 60 * SECOND, 4, user_id="bob", amount_cents=7, created_timestamp=NOON - 60 * SECOND),
+        event(NOON - 60 * SECOND, 5, user_id="bob", amount_cents=7, created_timestamp=NOON - 60 * SECOND),
+    ])  # fmt: skip
+
+    sums = column(history(store, [row(NOON), row(NOON, user_id="bob")]), "by_user__amount_cents_sum_10m")
+
+    assert sums == [200, 21]
+
+
 def test_events_of_one_instant_do_not_see_each_other(lab, store):
     lab.write([event(NOON, 1), event(NOON, 2)])
 
