@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from feature_repo.settings import Settings
 from serving.applied import Applied
+from serving.batching import Batching
 from serving.binding import Models
 from serving.decisions import DecisionLog
 from serving.guard import Guard
@@ -55,7 +56,9 @@ def create_app(
     app.add_middleware(Guard, keyring=Keyring(parse_keys(settings.api_keys)), metrics=metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
-    app.include_router(api_router(Api(store, Scorer(store, models, applied, metrics), reading, decisions, applied, live)))
+    scorer = Scorer(store, models, applied, metrics)
+    batching = Batching(scorer, reading, metrics)
+    app.include_router(api_router(Api(store, scorer, batching, reading, decisions, applied, live)))
     cards = partial(model_cards, models, settings.data_dir / "models", settings.reports_path / "train.json")
     app.include_router(platform_router(Platform(store, reading, applied, Status(settings, store), live, cards)))
     _add_probes(app, readiness, metrics)

@@ -33,7 +33,7 @@ class Live:
 
     def __init__(self, source: Source) -> None:
         self._listeners: set[asyncio.Queue[bytes]] = set()
-        self._recent: deque[bytes] = deque(maxlen=KEPT)
+        self._recent: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=KEPT)
         self._seen: deque[str] = deque(maxlen=SEEN)
         self._known: set[str] = set()
         self._source = source
@@ -47,11 +47,12 @@ class Live:
         """Tell all listeners of a decision or an alert; a listener that is too far behind loses its oldest."""
         if not self._is_new(f"{kind} {record.get('request_id') or record.get('alert_id') or id(record)}"):
             return
-        self._recent.append(_event(kind, record))
+        self._recent.append((kind, record))
+        told = _event(kind, record) if self._listeners else b""
         for listener in self._listeners:
             if listener.full():
                 listener.get_nowait()
-            listener.put_nowait(self._recent[-1])
+            listener.put_nowait(told)
 
     def tell_from_thread(self, kind: str, record: Mapping[str, Any]) -> None:
         if self._loop is not None:
@@ -63,7 +64,7 @@ class Live:
         listener: asyncio.Queue[bytes] = asyncio.Queue(MOST_BEHIND)
         self._join(listener)
         try:
-            yield b"retry: 2000\n\n" + b"".join(self._recent)
+            yield b"retry: 2000\n\n" + b"".join(_event(*told) for told in self._recent)
             while True:
                 try:
                     async with asyncio.timeout(HEARTBEAT_S):

@@ -25,6 +25,10 @@ class Metrics:
         self.store_failures = Counter(
             "plumbline_store_failures_total", "Requests refused because of the store", ["cause"], registry=registry
         )
+        self.batches = Histogram(
+            "plumbline_scored_together", "Requests scored by one read", buckets=(1, 2, 4, 8, 16, 32), registry=registry
+        )
+        self.shed = Counter("plumbline_shed_total", "Scores refused at capacity, before their body was read", registry=registry)
         self.scores = Histogram("plumbline_score", "Scores given", ["model"], buckets=SCORE_BUCKETS, registry=registry)
         self.decisions = Counter("plumbline_decisions_total", "Decisions given", ["model", "decision"], registry=registry)
         self.logged = Counter(

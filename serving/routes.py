@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from plumbline import AsOfTooOld
 from serving.applied import Applied
+from serving.batching import Batching
 from serving.bodies import read_body
 from serving.decisions import DecisionLog
 from serving.instants import format_instant
@@ -24,7 +25,7 @@ from serving.problems import unprocessable
 from serving.reading import Reading
 from serving.scoring import Scored, Scorer, now_utc
 
-BATCH_STEP = 50
+BATCH_STEP = 20
 """Requests of a batch that share one read: a large batch neither holds a thread for long nor misses a deadline."""
 
 
@@ -34,6 +35,7 @@ class Api:
 
     store: Any
     scorer: Scorer
+    batching: Batching
     reading: Reading
     decisions: DecisionLog
     applied: Applied
@@ -53,9 +55,15 @@ def api_router(api: Api) -> APIRouter:
     )
     async def score(request: Request) -> Response:
         require_scope(request.state.api_key, "score")
+        api.batching.require_room()
         body = await read_body(request, ScoreRequest)
-        scored = await _score(api, request, [body], [request.state.request_id], now_utc())
-        return _json(scored[0].response)
+        api.scorer.model_for(body)
+        try:
+            scored = await api.batching.score(body, request.state.request_id)
+        except AsOfTooOld as error:
+            raise _too_old(error, "transaction.event_timestamp") from None
+        _log(api, request, [scored])
+        return _json(scored.response)
 
     @router.post(
         "/score/batch",
@@ -68,7 +76,8 @@ def api_router(api: Api) -> APIRouter:
         require_scope(request.state.api_key, "score")
         body = await read_body(request, BatchRequest)
         identifiers = [f"{request.state.request_id}-{number}" for number in range(len(body.requests))]
-        scored = await _score(api, request, body.requests, identifiers, now_utc())
+        scored = await _score(api, body.requests, identifiers, now_utc())
+        _log(api, request, scored)
         return _json({"responses": [answer.response for answer in scored]})
 
     @router.get(
@@ -98,10 +107,8 @@ def api_router(api: Api) -> APIRouter:
     return router
 
 
-async def _score(
-    api: Api, request: Request, bodies: Sequence[ScoreRequest], identifiers: Sequence[str], now: datetime
-) -> list[Scored]:
-    """Score and log; nothing is logged unless everything was scored."""
+async def _score(api: Api, bodies: Sequence[ScoreRequest], identifiers: Sequence[str], now: datetime) -> list[Scored]:
+    """Score a batch, all of it or nothing."""
     for body in bodies:
         api.scorer.model_for(body)
     scored: list[Scored] = []
@@ -111,12 +118,16 @@ async def _score(
             scored += await api.reading.run(api.scorer.score, bodies[chosen], identifiers[chosen], now)
     except AsOfTooOld as error:
         raise _too_old(error, "transaction.event_timestamp") from None
+    return scored
+
+
+def _log(api: Api, request: Request, scored: Sequence[Scored]) -> None:
+    """Log what was decided, and tell those who listen."""
     latency_ms = (time.perf_counter() - request.state.started) * 1e3
     for answer in scored:
         record = answer.log_record(latency_ms)
         api.decisions.put(record)
         api.live.tell("decision", record)
-    return scored
 
 
 def _too_old(error: Exception, where: str) -> Exception:

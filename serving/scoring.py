@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from plumbline import StoreUnavailable
 from serving.applied import Applied
 from serving.binding import Models
 from serving.instants import epoch_us, format_instant
@@ -59,17 +60,42 @@ class Scorer:
     def score(self, requests: Sequence[ScoreRequest], request_ids: Sequence[str], now: datetime) -> list[Scored]:
         """One answer for each request, in order; requests of one model and instant share a read.
 
-        Raises the 503 Problem when other definitions are applied than a model was trained on.
+        Raises the 503 Problem when other definitions are applied than a model was trained on, and what the store raises.
         """
-        groups: dict[tuple[str, datetime], list[int]] = {}
-        for index, request in enumerate(requests):
-            groups.setdefault((request.model_name, instant_of(request, now)), []).append(index)
         scored: dict[int, Scored] = {}
-        for (_, at), members in groups.items():
+        for at, members in self._groups(requests, now):
             chosen = [requests[index] for index in members]
             answers = self._score_group(chosen, [request_ids[index] for index in members], at)
             scored.update(zip(members, answers, strict=True))
         return [scored[index] for index in range(len(requests))]
+
+    def score_each(
+        self, requests: Sequence[ScoreRequest], request_ids: Sequence[str], now: datetime
+    ) -> list[Scored | Exception]:
+        """The same for requests that have nothing to do with each other: each has its answer or its own error."""
+        outcomes: dict[int, Scored | Exception] = {}
+        for at, members in self._groups(requests, now):
+            chosen, identifiers = [requests[index] for index in members], [request_ids[index] for index in members]
+            try:
+                answers: Sequence[Scored | Exception] = self._score_group(chosen, identifiers, at)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  raised again by whoever waits for the answer
+                alone = len(members) == 1
+                answers = [error] if alone else [self._alone(*one, now) for one in zip(chosen, identifiers, strict=True)]
+            outcomes.update(zip(members, answers, strict=True))
+        return [outcomes[index] for index in range(len(requests))]
+
+    def _alone(self, request: ScoreRequest, request_id: str, now: datetime) -> Scored | Exception:
+        return self.score_each([request], [request_id], now)[0]
+
+    @staticmethod
+    def _groups(requests: Sequence[ScoreRequest], now: datetime) -> list[tuple[datetime, list[int]]]:
+        """Instant and indices of the requests that may share a read: those of one model and instant."""
+        groups: dict[tuple[str, datetime], list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault((request.model_name, instant_of(request, now)), []).append(index)
+        return [(at, members) for (_, at), members in groups.items()]
 
     def _score_group(self, requests: list[ScoreRequest], request_ids: list[str], at: datetime) -> list[Scored]:
         model = self.model_for(requests[0])
@@ -79,23 +105,36 @@ class Scorer:
         answers = self._store.read_online(model.reads, entity_rows, at=at)
         self._metrics.store_reads.observe(time.perf_counter() - started)
         rows = model.rows([answer.features for answer in answers])
+        scores = model.scores(rows)
+        why = self._reasons(model, requests, scores, rows)
         return [
             Scored(
-                self._response(request, request_id, answer, model, rows[index : index + 1], score),
+                self._response(request, request_id, answer, model, score, why.get(index)),
                 model.feature_service,
                 entity_rows[index],
                 request.transaction.event_id if request.transaction else None,
             )
             for index, (request, request_id, answer, score) in enumerate(
-                zip(requests, request_ids, answers, model.scores(rows), strict=True)
+                zip(requests, request_ids, answers, scores, strict=True)
             )
         ]
 
+    @staticmethod
+    def _reasons(
+        model: Model, requests: Sequence[ScoreRequest], scores: Sequence[float], rows: np.ndarray
+    ) -> dict[int, np.ndarray]:
+        """Index -> contributions (features,) of the requests that are explained: not approved, or asked to be."""
+        explained = [
+            index
+            for index, (request, score) in enumerate(zip(requests, scores, strict=True))
+            if request.explain or model.decision(score) != "approve"
+        ]
+        return dict(zip(explained, model.contributions(rows[explained]), strict=True)) if explained else {}
+
     def _response(
-        self, request: ScoreRequest, request_id: str, answer: Any, model: Model, row: np.ndarray, score: float
+        self, request: ScoreRequest, request_id: str, answer: Any, model: Model, score: float, why: np.ndarray | None
     ) -> dict[str, Any]:
         decision = model.decision(score)
-        explained = request.explain or decision != "approve"
         self._metrics.scores.labels(model.name).observe(score)
         self._metrics.decisions.labels(model.name, decision).inc()
         return {
@@ -104,7 +143,7 @@ class Scorer:
             "known": self._applied.user_views.know(answer.found),
             "score": score,
             "decision": decision,
-            "reasons": reasons(model, row, answer.features) if explained else [],
+            "reasons": [] if why is None else reasons(model, why, answer.features),
             "model": {"name": model.name, "version": model.version},
             "as_of": format_instant(answer.as_of),
             "positions": answer.positions,
@@ -112,9 +151,8 @@ class Scorer:
         }
 
 
-def reasons(model: Model, row: np.ndarray, features: dict[str, Any]) -> list[dict[str, Any]]:
-    """The features that moved this row's log-odds most, either way, largest first; row (1, features)."""
-    contributions = model.contributions(row)[0]
+def reasons(model: Model, contributions: np.ndarray, features: dict[str, Any]) -> list[dict[str, Any]]:
+    """The features that moved a row's log-odds most, either way, largest first; contributions (features,)."""
     largest = np.argsort(-np.abs(contributions), kind="stable")[:REASONS]
     return [
         {"feature": name, "value": features[name], "contribution": float(contributions[index])}

@@ -153,7 +153,7 @@ def test_at_most_five_reasons_are_given_largest_first(tmp_path: Path, store: Any
     model = load_model(write_model(tmp_path / "m", "transaction_fraud", store), "1")
     (asked,) = answers(1)
 
-    given = reasons(model, model.rows([asked]), asked)
+    given = reasons(model, model.contributions(model.rows([asked]))[0], asked)
 
     sizes = [abs(reason["contribution"]) for reason in given]
     assert 1 <= len(given) <= 5

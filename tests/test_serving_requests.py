@@ -155,6 +155,7 @@ def test_a_batch_of_a_thousand_is_answered(service: Service):
 
     response = service.client.post("/v1/score/batch", json={"requests": requests})
 
+    assert response.status_code == 200, response.text
     assert len(response.json()["responses"]) == 1_000
 
 

@@ -1,0 +1,96 @@
+"""Single scores, taken together: what arrives while a batch is being scored goes with the next one.
+
+At light load a batch is one request and nothing waits; towards capacity batches grow, and a request costs a fraction. Past
+capacity a request that would wait too long is refused before its body is read, so that the accepted ones keep their latency.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from serving.messages import ScoreRequest
+from serving.metrics import Metrics
+from serving.problems import unavailable
+from serving.reading import Reading
+from serving.scoring import Scored, Scorer, now_utc
+
+MOST_TOGETHER = 32
+AT_ONCE = 2
+"""Batches in work: one waits for the store while the other is computed."""
+
+LONGEST_WAIT_S = 0.015
+ALWAYS_ROOM = 8
+"""Requests that may wait whatever the estimate says, so that a stutter does not refuse anybody."""
+
+WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    request: ScoreRequest
+    request_id: str
+    outcome: asyncio.Future[Scored]
+
+
+class Batching:
+    """Scores requests one by one, for callers on the event loop."""
+
+    def __init__(self, scorer: Scorer, reading: Reading, metrics: Metrics) -> None:
+        self._scorer, self._reading, self._metrics = scorer, reading, metrics
+        self._queue: deque[_Waiting] = deque()
+        self._in_work, self._rows_in_work = 0, 0
+        self._row_s = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def require_room(self) -> None:
+        """Raise the 503 Problem when a request that came now would wait for too long."""
+        ahead = len(self._queue) + self._rows_in_work
+        if ahead > ALWAYS_ROOM and ahead * self._row_s > LONGEST_WAIT_S:
+            self._metrics.shed.inc()
+            raise unavailable("overload", "The service is at its capacity", "POST /v1/score", "Send it again in a second.")
+
+    async def score(self, request: ScoreRequest, request_id: str) -> Scored:
+        """One answer, as of its transaction's instant or now. Raises what scoring raises, and the 503 Problems of reading."""
+        waiting = _Waiting(request, request_id, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._begin()
+        try:
+            return await self._reading.in_time(waiting.outcome)
+        finally:
+            waiting.outcome.cancel()  # one that nobody waits for is not scored
+
+    def _begin(self) -> None:
+        while self._queue and self._in_work < AT_ONCE:
+            batch = [self._queue.popleft() for _ in range(min(MOST_TOGETHER, len(self._queue)))]
+            batch = [waiting for waiting in batch if not waiting.outcome.done()]
+            if batch:
+                self._in_work, self._rows_in_work = self._in_work + 1, self._rows_in_work + len(batch)
+                task = asyncio.create_task(self._score(batch))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _score(self, batch: Sequence[_Waiting]) -> None:
+        began = time.perf_counter()
+        requests, request_ids = [waiting.request for waiting in batch], [waiting.request_id for waiting in batch]
+        outcomes: Sequence[Scored | Exception]
+        try:
+            outcomes = await self._reading.unbounded(self._scorer.score_each, requests, request_ids, now_utc())
+        except Exception as error:  # noqa: BLE001  each of those who wait raises it
+            outcomes = [error] * len(batch)
+        finally:
+            self._in_work, self._rows_in_work = self._in_work - 1, self._rows_in_work - len(batch)
+            self._begin()
+        row_s = (time.perf_counter() - began) / len(batch) / AT_ONCE
+        self._row_s += WEIGHT * (row_s - self._row_s)
+        self._metrics.batches.observe(len(batch))
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            _settle(waiting.outcome, outcome)
+
+
+def _settle(future: asyncio.Future[Scored], outcome: Scored | Exception) -> None:
+    if future.done():
+        return
+    settle: Callable[..., None] = future.set_exception if isinstance(outcome, Exception) else future.set_result
+    settle(outcome)
