@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
@@ -116,7 +118,25 @@ def test_every_feature_view_and_service_is_described():
     assert [value.name for value in described if not value.description] == []
 
 
-def test_importing_an_entry_point_opens_nothing():
-    """No client, session or directory at import: each module of stack imports in a bare environment."""
-    for path in sorted((PROJECT_ROOT / "stack").glob("*.py")):
-        importlib.import_module(f"stack.{path.stem}")
+OPENED = """
+import importlib, os, pathlib, sys
+import psutil
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(psutil.Process().net_connections(), psutil.Process().children(), os.listdir())
+"""
+
+
+def test_importing_an_entry_point_opens_nothing(tmp_path):
+    modules = [f"stack.{path.stem}" for path in sorted((PROJECT_ROOT / "stack").glob("*.py"))]
+
+    done = subprocess.run(
+        [sys.executable, "-c", OPENED, *modules],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT_ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "[] [] []\n"
