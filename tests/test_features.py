@@ -70,6 +70,23 @@ def test_no_feature_reads_the_simulators_scenario():
     assert not any("scenario" in path.read_text(encoding="utf-8") for path in (REPO_PATH / "features").glob("*.py"))
 
 
+@pytest.mark.parametrize(
+    ("view", "local_names"),
+    [
+        ("user_payments", ("payment_id_count", "payment_cents_mean")),
+        ("merchant_activity", ("payment_id_count", "payment_cents_mean")),
+        ("user_chargebacks", ("fraud_id_count", "is_fraud_mean")),
+        ("merchant_chargebacks", ("fraud_id_count", "is_fraud_mean")),
+    ],
+)
+def test_count_mean_and_reported_risk_of_a_day_a_week_and_a_month_need_no_more_than_a_user_and_a_merchant(view, local_names):
+    windowed = {declared_view.name: declared_view for declared_view in declared(StreamFeatureView)}
+
+    names = {field.name for field in windowed[view].features}
+
+    assert {f"{name}_{over}" for name in local_names for over in ("1d", "7d", "30d")} <= names
+
+
 def test_labels_count_from_the_instant_they_were_reported():
     views = [view for view in declared(StreamFeatureView) if view.stream_source.name == "labels"]
 

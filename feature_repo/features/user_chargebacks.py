@@ -11,7 +11,7 @@ user_chargebacks = windowed_view(
     schema=label_columns,
     aggregations=[
         *aggregate("fraud_id", "count", over=["1d", "7d", "30d", "90d"]),
-        *aggregate("is_fraud", "mean", over=["7d", "30d"]),
+        *aggregate("is_fraud", "mean", over=["1d", "7d", "30d"]),
         *aggregate("fraud_amount_cents", "sum", over="90d"),
     ],
     description="Frauds reported on a user, and their share of all labels that arrived.",
