@@ -16,6 +16,7 @@ DRY_RUN ?=
 CHOSEN = $(if $(VERSION),--version "$(VERSION)") $(if $(DRY_RUN),--dry-run)
 START ?=
 END ?=
+FULL ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up up-with-mlflow stop data docs apply train materialize stream produce serve demo status logs ui \
@@ -45,8 +46,8 @@ docs: setup ## write the data docs and print the file to open
 apply: up ## register the feature definitions (feast apply)
 	@$(PY) -m stack.feast_cli apply
 
-train: up-with-mlflow ## train both models from the log as it was known; promote what beats the champion
-	@$(RUN) train pipelines.train
+train: up-with-mlflow ## train both models from the log as it was known; FULL=1 compares every method and searches parameters
+	@$(RUN) train pipelines.train $(if $(FULL),--full)
 
 materialize: up ## compute every entity's state from the log into the online store; START= END= as Feast takes them
 	@$(PY) -m stack.feast_cli materialize $(START) $(END)

@@ -17,19 +17,22 @@ from mlflow import MlflowClient
 from feature_repo import open_store
 from feature_repo.settings import Settings
 from pipelines.training import tracking
-from pipelines.training.candidates import Candidate, Part, check_parts, choose, fit_candidates
-from pipelines.training.features import training_features
+from pipelines.training.candidates import Candidate, check_parts, choose, compare_rivals, fit_candidates
+from pipelines.training.folds import prequential
 from pipelines.training.label_notes import label_notes
 from pipelines.training.labels import KnownLog, TrainingRefusedError, read_known_log
 from pipelines.training.leaks import without_leaks
 from pipelines.training.notice import notify
+from pipelines.training.parts import Asked, ask
 from pipelines.training.periods import Periods, read_periods
 from pipelines.training.progress import Progress
 from pipelines.training.provenance import provenance
 from pipelines.training.report import guessing, instant, periods_report, split_report, summary, write_report
+from pipelines.training.rivals import FULL, QUICK
 from pipelines.training.rows import Examples, account_examples, transaction_examples
 from pipelines.training.split import Split, split_by_time
 from pipelines.training.tested import tested_rows, unseen_notes
+from pipelines.training.unreported import on_unreported_users
 from pipelines.training.verdict import card, evaluation, judge
 from plumbline import FeatureStore
 from plumbline.durations import SECOND
@@ -70,12 +73,17 @@ class Session:
     progress: Progress
     settings: Settings
     provenance: dict[str, str]
+    full: bool
 
 
-def train(store: FeatureStore, settings: Settings, *, seed: int = SEED, now_us: int | None = None) -> dict[str, Any]:
+def train(
+    store: FeatureStore, settings: Settings, *, seed: int = SEED, now_us: int | None = None, full: bool = False
+) -> dict[str, Any]:
     """Train every model and write reports/train.json; returns {model name: its part of the report}.
 
     now_us  labels created after it are not known (default: the clock); the log's own last load or append may be earlier
+    full    compare every method and search the best one's parameters, which takes several times as long
+
     A model that could not be trained has trained = false; each has a reason, the gate's where it was trained.
     Raises TrackingUnavailableError without MLflow.
     """
@@ -86,7 +94,7 @@ def train(store: FeatureStore, settings: Settings, *, seed: int = SEED, now_us: 
     client, experiment_id = tracking.open_client(settings)
     try:
         log = read_known_log(store, settings, time.time_ns() // 1000 if now_us is None else now_us)
-        session = _session(store, client, experiment_id, log, settings, seed, progress)
+        session = _session(store, client, experiment_id, log, settings, seed, progress, full)
     except TrainingRefusedError as refused:
         models = {task.name: _untrained(task, store, client, refused) for task in TASKS}
         write_report(report_path, models, {"seed": seed})
@@ -106,6 +114,7 @@ def _session(
     settings: Settings,
     seed: int,
     progress: Progress,
+    full: bool,
 ) -> Session:
     periods = read_periods(settings, log.span_us)
     progress.say(
@@ -114,7 +123,7 @@ def _session(
     )
     labelled_us = transaction_examples(log).start_us
     origin = provenance(settings)
-    return Session(store, client, experiment_id, log, labelled_us, periods, seed, progress, settings, origin)
+    return Session(store, client, experiment_id, log, labelled_us, periods, seed, progress, settings, origin, full)
 
 
 def _train_or_reason(task: Task, session: Session) -> dict[str, Any]:
@@ -148,12 +157,18 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
     split = split_by_time(session.labelled_us, log.known_until_us, session.periods)
     examples = task.examples(log, session.periods, split, session.seed)
     say(f"{task.name}: features of {len(examples.start_us):,} rows by {task.service}")
-    parts, tested = _parts(task, session, examples, split)
-    notes = [*examples.notes, *label_notes(log, examples), *check_parts(parts)]
+    asked = _asked(task, session, examples, split)
+    parts, test_rows = asked.parts(split), asked.rows(split)["test"]
+    tested = tested_rows(session.settings, examples, test_rows, parts["test"])
+    notes = [*examples.notes, *asked.notes, *label_notes(log, examples), *check_parts(parts)]
     parts, warned = without_leaks(parts, session.seed)
     for warning in warned:
         say(f"{task.name}: WARNING {warning}")
-    say(f"{task.name}: fitting on {len(parts['fit'].fraud):,} rows")
+    say(f"{task.name}: {len(parts['fit'].fraud):,} rows to fit on")
+
+    def tell(text: str) -> None:
+        say(f"{task.name}: {text}")
+
     contract = {
         "model": task.name,
         "feature_service": task.service,
@@ -162,8 +177,11 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
         "trained_until": instant(split.train_end),
     }
     with tempfile.TemporaryDirectory(prefix="plumbline-train-") as folder:
-        candidates, left_out = fit_candidates(parts, contract, Path(folder), session.seed)
+        candidates, left_out = fit_candidates(parts, contract, Path(folder), session.seed, tune=session.full, say=tell)
         chosen = choose(candidates)
+        rivals = compare_rivals(FULL if session.full else QUICK, parts, session.seed, tell)
+        tell("prequential folds")
+        folds = prequential(asked, split, chosen, parts["fit"].features.column_names, session.seed)
         say(f"{task.name}: {chosen.kind} chosen on validation rows, logging to MLflow")
         runs = {candidate.kind: _log_run(session, candidate, split) for candidate in candidates}
         version = tracking.register(session.client, task.name, runs[chosen.kind], _tags(chosen) | session.provenance)
@@ -173,7 +191,9 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
     tracking.record_decision(session.client, task.name, version, decision.report())
     notify(session.settings, {"model": task.name, "version": version, "by": "make train", **decision.report()})
     warned += unseen_notes(parts["fit"].features, parts["test"].features, tuple(chosen.saved.contract["features"]))
-    train_fraud = np.concatenate([parts["fit"].fraud, parts["validation"].fraud])
+    train_fraud, train_weight = (
+        np.concatenate([getattr(parts[name], of) for name in ("fit", "validation")]) for of in ("fraud", "weight")
+    )
     report = {
         "trained": True,
         **chosen.metrics,
@@ -182,9 +202,12 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
         "split": split_report(split),
         "parts": {name: {"rows": len(p.fraud), "positives": int(p.fraud.sum())} for name, p in parts.items()},
         "comparison": {
-            "base_rate": guessing(train_fraud, parts["test"].fraud),
+            "base_rate": guessing(train_fraud, train_weight, parts["test"].fraud),
             **{candidate.kind: _compared(candidate, runs) for candidate in candidates},
+            **rivals,
         },
+        "prequential": folds,
+        "unreported_users": on_unreported_users(parts["test"], chosen.test_score, session.seed),
         "chosen": chosen.kind,
         "feature_service": task.service,
         "definition_hash": contract["definition_hash"],
@@ -208,27 +231,11 @@ def _compared(candidate: Candidate, runs: dict[str, str]) -> dict[str, Any]:
     return {**candidate.metrics, "validation_average_precision": precision, "mlflow_run_id": runs[candidate.kind]}
 
 
-def _parts(task: Task, session: Session, examples: Examples, split: Split) -> tuple[dict[str, Part], dict[str, Any]]:
-    """Fit and validation with what was known at gap_end, test with all that is known; unknown outcomes are left out.
-
-    Beside the parts what else is known of the test rows (pipelines.training.tested).
-    """
-    then, now = examples.outcomes(split.gap_end), examples.outcomes(session.log.known_until_us)
-    known = {"fit": then, "validation": then, "test": now}
-    masks = {
-        name: mask & ~np.isnan(known[name].fraud) for name, mask in split.masks(examples.start_us, examples.end_us).items()
-    }
-    asked = np.logical_or.reduce(list(masks.values()))
+def _asked(task: Task, session: Session, examples: Examples, split: Split) -> Asked:
     try:
-        features = training_features(session.store, task.service, examples.only(asked))
+        return ask(session.store, task.service, examples, split, session.log.known_until_us, session.seed)
     except FeatureServiceNotFoundException as error:
         raise TrainingRefusedError(f"{error}. Run `make apply`.") from None
-    position = np.cumsum(asked) - 1
-    parts = {
-        name: Part(features.take(position[mask]), known[name].fraud[mask], known[name].loss_cents[mask])
-        for name, mask in masks.items()
-    }
-    return parts, tested_rows(session.settings, examples, masks["test"], parts["test"])
 
 
 def _tags(candidate: Candidate) -> dict[str, str]:
@@ -260,11 +267,12 @@ def _log_run(session: Session, candidate: Candidate, split: Split) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
     parser.add_argument("--seed", type=int, default=SEED, help="of every random choice (default %(default)s)")
+    parser.add_argument("--full", action="store_true", help="compare every method, and search the best one's parameters")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", "Stream feature views are experimental", RuntimeWarning)  # once for every read
     settings = Settings.from_env()
     try:
-        models = train(open_store(settings), settings, seed=arguments.seed)
+        models = train(open_store(settings), settings, seed=arguments.seed, full=arguments.full)
     except tracking.TrackingUnavailableError as error:
         sys.exit(str(error))
     if not any(model["trained"] for model in models.values()):

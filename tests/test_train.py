@@ -83,7 +83,18 @@ def test_bursts_are_found_far_above_the_base_rate_and_told_beside_it(report):
     assert fraud["average_precision_ci"][0] > 3 * fraud["base_rate"]
     assert fraud["comparison"]["base_rate"]["average_precision"] == fraud["base_rate"]
     assert fraud["gate"]["promoted"]
-    assert set(fraud["comparison"]) == {"base_rate", "lightgbm", "logistic"}
+    assert set(fraud["comparison"]) == {"base_rate", "lightgbm", "logistic", "random_forest", "balanced_forest"}
+
+
+def test_the_chosen_model_is_tested_in_folds_that_go_on_in_time(report):
+    prequential = report["models"]["transaction_fraud"]["prequential"]
+
+    starts = [datetime.fromisoformat(fold["test_start"]) for fold in prequential["folds"]]
+    assert len(starts) >= 2
+    assert starts == sorted(starts)
+    for fold in prequential["folds"]:
+        assert datetime.fromisoformat(fold["test_start"]) - datetime.fromisoformat(fold["train_end"]) == LABEL_DELAY
+        assert fold["average_precision"] > fold["base_rate"]
 
 
 def test_an_account_without_signal_is_not_promoted_or_beats_its_base_rate(report):

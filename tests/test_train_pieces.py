@@ -14,9 +14,10 @@ from feature_repo.settings import Settings
 from pipelines.evaluate import bootstrap_average_precision, evaluate, recall_at_fpr
 from pipelines.training import logistic
 from pipelines.training.calibration import platt, probability
-from pipelines.training.candidates import Part, check_parts
+from pipelines.training.candidates import check_parts
 from pipelines.training.encoding import choose_encoding
 from pipelines.training.labels import KnownLog, TrainingRefusedError, newest_known
+from pipelines.training.parts import Part
 from pipelines.training.periods import Periods, known_until_us, read_periods
 from pipelines.training.rows import account_examples, transaction_examples
 from pipelines.training.split import split_by_time

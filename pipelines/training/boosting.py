@@ -1,5 +1,6 @@
 """The boosted trees: LightGBM, small enough for exact reasons in a millisecond, the same for the same seed and data."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,18 @@ def fit(
     validation_x: np.ndarray,
     validation_y: np.ndarray,
     seed: int,
+    weight: np.ndarray | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> lightgbm.Booster:
-    """Trees fitted on (n, k) rows, as many as the later validation rows find useful (at most MAX_TREES)."""
-    train = lightgbm.Dataset(fit_x, fit_y, categorical_feature=encoding.category_indices())
+    """Trees fitted on (n, k) rows, as many as the later validation rows find useful (at most MAX_TREES).
+
+    weight   (n,) of the fit rows, None for 1 each
+    changes  parameters other than the usual ones
+    """
+    train = lightgbm.Dataset(fit_x, fit_y, weight=weight, categorical_feature=encoding.category_indices())
     validation = lightgbm.Dataset(validation_x, validation_y, reference=train)
     return lightgbm.train(
-        parameters(seed, len(fit_y)),
+        {**parameters(seed, len(fit_y)), **(changes or {})},
         train,
         num_boost_round=MAX_TREES,
         valid_sets=[validation],

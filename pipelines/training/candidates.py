@@ -1,39 +1,36 @@
 """The models that compete: fitted, calibrated, given thresholds, written to files, read back, and measured."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from sklearn.metrics import average_precision_score
 
 from pipelines.evaluate import evaluate
-from pipelines.training.calibration import platt
+from pipelines.training.calibration import platt, probability
 from pipelines.training.encoding import Encoding, choose_encoding
 from pipelines.training.labels import TrainingRefusedError
 from pipelines.training.model_files import KINDS, SavedModel, read_model, write_model
+from pipelines.training.parts import Part
+from pipelines.training.rivals import Rival, Rows
 from pipelines.training.thresholds import Costs, choose_thresholds, losses, total_cost
+from pipelines.training.tuning import tuned
 
 FEW_POSITIVES = 50
 LEAST_POSITIVES = {"fit": 10, "validation": 3, "test": 3}
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows of one part: features (n, k) under full names, fraud (n,) 1.0 or 0.0, loss_cents (n,), NaN where unknown."""
-
-    features: pa.Table
-    fraud: np.ndarray
-    loss_cents: np.ndarray
-
-
-@dataclass(frozen=True)
 class Candidate:
-    """A model as it was read back from its files, with its worth on validation (to choose) and test (to report)."""
+    """A model as it was read back from its files, with its worth on validation (to choose) and test (to report).
+
+    kind is its name in the table; extra is what its fit takes besides the rows, so that it can be fitted again.
+    """
 
     kind: str
+    extra: dict[str, Any]
     folder: Path
     saved: SavedModel
     validation_average_precision: float
@@ -61,16 +58,55 @@ def check_parts(parts: Mapping[str, Part]) -> list[str]:
 
 
 def fit_candidates(
-    parts: Mapping[str, Part], contract: dict[str, Any], folder: Path, seed: int
+    parts: Mapping[str, Part],
+    contract: dict[str, Any],
+    folder: Path,
+    seed: int,
+    *,
+    tune: bool = False,
+    say: Callable[[str], object] = str,
 ) -> tuple[list[Candidate], list[str]]:
-    """LightGBM and logistic regression on the same rows and encoding; contract holds what the trainer knows already.
+    """LightGBM, with its parameters searched too (tune), and logistic regression on the same rows and encoding.
+
+    contract  what the trainer knows already
+    say       told of each model before it is fitted
 
     Returns the candidates and notes on features left out. Raises TrainingRefusedError where no feature is usable.
     """
     encoding, notes = choose_encoding(parts["fit"].features, parts["fit"].features.column_names)
     if not encoding.features:
         raise TrainingRefusedError(f"No feature of {contract['feature_service']} varies in the fit rows. {' '.join(notes)}")
-    return [_fit_one(kind, parts, encoding, contract, folder, seed) for kind in KINDS], notes
+    wanted: dict[str, tuple[str, dict[str, Any]]] = {kind: (kind, {}) for kind in KINDS}
+    if tune:
+        say("searching parameters of lightgbm")
+        found = tuned(encoding, _rows(encoding, parts["fit"]), _rows(encoding, parts["validation"]), seed, parts["fit"].weight)
+        wanted["lightgbm_tuned"] = ("lightgbm", {"changes": found})
+    candidates = []
+    for name, (kind, extra) in wanted.items():
+        say(f"fitting {name}")
+        candidates.append(_fit_one(name, kind, extra, parts, encoding, contract, folder, seed))
+    return candidates, notes
+
+
+def compare_rivals(
+    rivals: Mapping[str, Rival], parts: Mapping[str, Part], seed: int, say: Callable[[str], object] = str
+) -> dict[str, dict[str, Any]]:
+    """Metrics (pipelines.evaluate) of each rival on the test rows, its scores calibrated on the validation rows."""
+    encoding, _ = choose_encoding(parts["fit"].features, parts["fit"].features.column_names)
+    fit, validation, test = (_rows(encoding, parts[name]) for name in ("fit", "validation", "test"))
+    compared = {}
+    for name, rival in rivals.items():
+        say(f"fitting {name}")
+        scorer = rival(encoding, fit, validation, seed)
+        in_validation = scorer(validation[0])
+        score = probability(scorer(test[0]), platt(in_validation, validation[1]))
+        precision = float(average_precision_score(validation[1], in_validation))
+        compared[name] = {**evaluate(test[1], score, seed), "validation_average_precision": precision}
+    return compared
+
+
+def _rows(encoding: Encoding, part: Part) -> Rows:
+    return encoding.matrix(part.features), part.fraud
 
 
 def choose(candidates: list[Candidate]) -> Candidate:
@@ -79,11 +115,20 @@ def choose(candidates: list[Candidate]) -> Candidate:
 
 
 def _fit_one(
-    kind: str, parts: Mapping[str, Part], encoding: Encoding, contract: dict[str, Any], folder: Path, seed: int
+    name: str,
+    kind: str,
+    extra: dict[str, Any],
+    parts: Mapping[str, Part],
+    encoding: Encoding,
+    contract: dict[str, Any],
+    folder: Path,
+    seed: int,
 ) -> Candidate:
     module, fit, validation, test = KINDS[kind], parts["fit"], parts["validation"], parts["test"]
     matrix = encoding.matrix(validation.features)
-    model = module.fit(encoding, encoding.matrix(fit.features), fit.fraud, matrix, validation.fraud, seed)
+    model = module.fit(
+        encoding, encoding.matrix(fit.features), fit.fraud, matrix, validation.fraud, seed, weight=fit.weight, **extra
+    )
     margin = module.margin(model, matrix)
     costs = Costs()
     thresholds = choose_thresholds(_mean_loss(fit, validation, costs), costs)
@@ -95,7 +140,7 @@ def _fit_one(
         "calibration": platt(margin, validation.fraud),
         "thresholds": thresholds,
     }
-    target = folder / kind
+    target = folder / name
     target.mkdir()
     write_model(target, model, {**contract, **own})
     saved = read_model(target)  # what is measured is what is registered
@@ -103,7 +148,7 @@ def _fit_one(
     decisions = total_cost(score, test.fraud, losses(test.fraud, test.loss_cents, costs), thresholds, costs)
     metrics = {**evaluate(test.fraud, score, seed), "decisions": decisions}
     in_validation = float(average_precision_score(validation.fraud, saved.score(validation.features)))
-    return Candidate(kind, target, saved, in_validation, score, metrics)
+    return Candidate(name, extra, target, saved, in_validation, score, metrics)
 
 
 def _mean_loss(fit: Part, validation: Part, costs: Costs) -> float:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
-from pipelines.training.candidates import Part
+from pipelines.training.parts import Part
 
 LEAST_AVERAGE_PRECISION = 0.98
 LEAST_FRAUDS = 20

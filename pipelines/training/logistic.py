@@ -26,9 +26,10 @@ def fit(
     validation_x: np.ndarray,
     validation_y: np.ndarray,
     seed: int,
+    weight: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """The fitted formula: {"intercept", "terms": [{"feature", ...}]}, one term a feature, in order; of several strengths
-    of regularisation the one whose average precision is best on the later validation rows."""
+    of regularisation the one whose average precision is best on the later validation rows; weight (n,) is of the fit rows."""
     scales = [_scale(fit_x[:, i], name in encoding.categories) for i, name in enumerate(encoding.features)]
     sizes = [len(encoding.categories.get(name, ())) for name in encoding.features]
     blocks = [_block(fit_x[:, i], *scales[i], size) for i, size in enumerate(sizes)]
@@ -36,7 +37,7 @@ def fit(
     design = np.column_stack(blocks)
     formulas = []
     for strength in REGULARISATION:
-        model = LogisticRegression(C=strength, max_iter=2000, random_state=seed).fit(design, fit_y)
+        model = LogisticRegression(C=strength, max_iter=2000, random_state=seed).fit(design, fit_y, weight)
         formulas.append(_formula(encoding, scales, np.split(model.coef_[0], borders), float(model.intercept_[0])))
     return max(formulas, key=lambda formula: average_precision_score(validation_y, margin(formula, validation_x)))
 

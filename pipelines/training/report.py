@@ -36,9 +36,9 @@ def periods_report(periods: Periods) -> dict[str, Any]:
     }
 
 
-def guessing(train_fraud: np.ndarray, test_fraud: np.ndarray) -> dict[str, float]:
+def guessing(train_fraud: np.ndarray, train_weight: np.ndarray, test_fraud: np.ndarray) -> dict[str, float]:
     """What the training rows' base rate, said of every test row, is worth: no model may be reported without it."""
-    rate = float(train_fraud.mean())
+    rate = float(np.average(train_fraud, weights=train_weight))
     base_rate = float(test_fraud.mean())
     brier = float(np.mean((test_fraud - rate) ** 2))
     return {"average_precision": base_rate, "recall_at_fpr_0.005": 0.0, "brier": brier}
@@ -62,9 +62,13 @@ def summary(name: str, model: dict[str, Any]) -> list[str]:
     for kind, metrics in model["comparison"].items():
         low, high = metrics.get("average_precision_ci", (metrics["average_precision"],) * 2)
         lines.append(
-            f"    {kind:<10} average precision {metrics['average_precision']:.3f} [{low:.3f}, {high:.3f}]  "
+            f"    {kind:<26} average precision {metrics['average_precision']:.3f} [{low:.3f}, {high:.3f}]  "
             f"recall at FPR 0.5% {metrics['recall_at_fpr_0.005']:.3f}  Brier {metrics['brier']:.5f}"
         )
+    folds = model["prequential"]
+    if folds["average_precision_mean"] is not None:
+        mean, deviation = folds["average_precision_mean"], folds["average_precision_sd"]
+        lines.append(f"    {len(folds['folds'])} prequential folds: average precision {mean:.3f} +- {deviation:.3f}")
     verdict = "champion" if model["gate"]["promoted"] else "NOT promoted"
     lines.append(f"    version {model['model_version']} ({model['chosen']}): {verdict}. {model['gate']['reason']}")
     if model["left_out"]:

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from feature_repo.settings import Settings
-from pipelines.training.candidates import Part
 from pipelines.training.model_files import SavedModel
+from pipelines.training.parts import Part
 from pipelines.training.rows import Examples
 from pipelines.training.thresholds import Costs, losses
 

@@ -11,9 +11,10 @@ from feature_repo.settings import Settings
 from pipelines.evaluate import calibration
 from pipelines.model_card import write_card
 from pipelines.training import tracking
-from pipelines.training.candidates import Candidate, Part
+from pipelines.training.candidates import Candidate
 from pipelines.training.gate import Challenger, Decision, decide
 from pipelines.training.leaks import find_leaks
+from pipelines.training.parts import Part
 from pipelines.training.tested import latency_ms, named_slices
 from pipelines.training.thresholds import Costs
 from pipelines.worth import worth

@@ -1,0 +1,92 @@
+"""Models that are compared and never served: what other methods make of the same rows.
+
+Everything a rival needs besides the model (medians, synthetic frauds, an isolation forest) is fitted on the fit rows.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
+
+from pipelines.training import boosting
+from pipelines.training.encoding import Encoding
+from pipelines.training.oversampling import smote
+
+TREES = 100
+ISOLATION_ROWS = 20_000
+
+Rows = tuple[np.ndarray, np.ndarray]
+"""A matrix (n, k) of encoded features, NaN where missing, and fraud (n,)."""
+Scorer = Callable[[np.ndarray], np.ndarray]
+"""From a matrix (m, k) to (m,) scores, larger where fraud is likelier."""
+Rival = Callable[[Encoding, Rows, Rows, int], Scorer]
+"""Fits on (encoding, fit rows, later validation rows, seed)."""
+
+
+def random_forest(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
+    """Trees on bootstraps of all rows."""
+    return _forest(fit, seed, None)
+
+
+def balanced_forest(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
+    """The same, with both classes weighing as much in each bootstrap."""
+    return _forest(fit, seed, "balanced_subsample")
+
+
+def weighted_lightgbm(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
+    """Boosted trees in which all frauds together weigh as much as all honest rows."""
+    fraud = fit[1]
+    weight = np.where(fraud == 1, (fraud == 0).sum() / max(1.0, fraud.sum()), 1.0)
+    return _boosted(encoding, fit, validation, seed, weight)
+
+
+def smote_lightgbm(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
+    """Boosted trees on fit rows to which SMOTE added frauds; missing values are the fit rows' medians."""
+    filled = filled_by(fit[0])
+    more = smote(filled(fit[0]), fit[1], seed)
+    scorer = _boosted(Encoding(encoding.features, {}), more, (filled(validation[0]), validation[1]), seed)
+    return lambda matrix: scorer(filled(matrix))
+
+
+def isolation_lightgbm(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
+    """Boosted trees with one more feature: how easily an isolation forest of the fit rows separates a row."""
+    filled = filled_by(fit[0])
+    random = np.random.default_rng(seed)
+    some = random.choice(len(fit[0]), min(ISOLATION_ROWS, len(fit[0])), replace=False)
+    forest = IsolationForest(n_estimators=TREES, random_state=seed).fit(filled(fit[0][some]))
+
+    def widened(matrix: np.ndarray) -> np.ndarray:
+        return np.column_stack([matrix, -forest.score_samples(filled(matrix))])
+
+    wider = Encoding((*encoding.features, "isolation"), encoding.categories)
+    scorer = _boosted(wider, (widened(fit[0]), fit[1]), (widened(validation[0]), validation[1]), seed)
+    return lambda matrix: scorer(widened(matrix))
+
+
+QUICK: dict[str, Rival] = {"random_forest": random_forest, "balanced_forest": balanced_forest}
+FULL: dict[str, Rival] = {
+    **QUICK,
+    "lightgbm_class_weights": weighted_lightgbm,
+    "lightgbm_smote": smote_lightgbm,
+    "lightgbm_isolation_feature": isolation_lightgbm,
+}
+
+
+def _forest(fit: Rows, seed: int, class_weight: str | None) -> Scorer:
+    forest = RandomForestClassifier(
+        TREES, min_samples_leaf=5, max_samples=0.5, class_weight=class_weight, random_state=seed, n_jobs=2
+    ).fit(*fit)
+    forest.n_jobs = 1  # two threads would add the trees' votes in any order, and differ in the last bit
+    return lambda matrix: forest.predict_proba(matrix)[:, 1]
+
+
+def _boosted(encoding: Encoding, fit: Rows, validation: Rows, seed: int, weight: np.ndarray | None = None) -> Scorer:
+    booster = boosting.fit(encoding, *fit, *validation, seed, weight=weight)
+    return lambda matrix: boosting.margin(booster, matrix)
+
+
+def filled_by(matrix: np.ndarray) -> Scorer:
+    """What replaces NaN by the column's median in `matrix` (0 where it has no value)."""
+    empty = np.isnan(matrix).all(axis=0)
+    median = np.nanmedian(np.where(empty, 0.0, matrix), axis=0)
+    return lambda other: np.where(np.isnan(other), median, other)
