@@ -85,9 +85,8 @@ class Claims:
 
     def _known(self, partition: int, ids: set[bytes]) -> dict[bytes, list[Claim]]:
         ordered = sorted(ids)
-        answers = self._client.pipeline(
-            ("HGET", self._keyspace.claims(self._source, partition, event_id)[1], event_id) for event_id in ordered
-        )
+        places = [self._keyspace.claims(self._source, partition, event_id) for event_id in ordered]
+        answers = self._client.fields([key for _, key in places], ordered, [shard for shard, _ in places])
         return {
             event_id: [Claim(*pair) for pair in _PAIR.iter_unpack(packed)]
             for event_id, packed in zip(ordered, answers, strict=True)

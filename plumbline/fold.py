@@ -5,10 +5,10 @@ positions in one step. So a batch is applied to a shard wholly or not at all, a 
 positions cut short, and a writer with an old batch (or an emptied store) is refused before it changes anything.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +16,10 @@ import pyarrow as pa
 from plumbline import deliveries
 from plumbline.deliveries import Claims
 from plumbline.event_table import normalised
+from plumbline.fold_batch import Batch, folded, grouped
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
-from plumbline.rows import Rows, rows_from_table
-from plumbline.state import fold
-from plumbline.state_words import FENCE, STAMP_BYTES, check, header_word
 from plumbline.store_client import PositionMove, StateWrite, StoreClient
-from plumbline.value_codec import entity_bytes, join_key_columns
 from plumbline.view_spec import LogSource
 
 ATTEMPTS = 20
@@ -44,18 +41,6 @@ class FoldCounts:
     replayed: int = 0
     too_late_rows: list[tuple[int, int]] = field(default_factory=list)
     refused_rows: list[tuple[int, int]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """The rows of one entity in one partition for one view: rows.take(indices), at offsets."""
-
-    layout: Layout
-    rows: Rows
-    entity: bytes
-    partition: int
-    indices: np.ndarray
-    offsets: np.ndarray
 
 
 class Fold:
@@ -102,8 +87,8 @@ class Fold:
         """apply, of events that plumbline.event_table.normalised made."""
         self._load_positions([p for p in end_offsets if not self._is_loaded(p)])
         counts, accepted = self._decide(table)
-        work = self._work(table.filter(pa.array(accepted)))
-        self._commit(work, end_offsets)
+        counted = table.filter(pa.array(accepted))
+        self._commit([grouped(layout, self._keyspace, counted) for layout in self.layouts], end_offsets)
         return counts
 
     def _decide(self, table: pa.Table) -> tuple[FoldCounts, np.ndarray]:
@@ -133,28 +118,11 @@ class Fold:
             rows += [(partition, offset) for offset in offsets[is_new & (verdict == kind)].tolist()]
         counts.too_late, counts.refused = len(counts.too_late_rows), len(counts.refused_rows)
 
-    def _work(self, table: pa.Table) -> dict[int, list[_Work]]:
-        """The accepted events by shard, then by view, entity and partition."""
-        work: dict[int, list[_Work]] = defaultdict(list)
-        partitions, offsets = table["source_partition"].to_pylist(), table["source_offset"].to_numpy()
-        for layout in self.layouts:
-            rows = rows_from_table(table, layout, layout.ordered)
-            keys = entity_bytes(layout.spec.join_keys, join_key_columns(table, layout.spec.join_keys))
-            groups: dict[tuple[bytes, int], list[int]] = defaultdict(list)
-            for i, (entity, partition) in enumerate(zip(keys, partitions, strict=True)):
-                if entity is not None:
-                    groups[entity, partition].append(i)
-            for (entity, partition), indices in groups.items():
-                chosen = np.array(indices)
-                one = _Work(layout, rows, entity, partition, chosen, offsets[chosen])
-                work[self._keyspace.shard(entity)].append(one)
-        return work
-
-    def _commit(self, work: dict[int, list[_Work]], end_offsets: dict[int, int]) -> None:
+    def _commit(self, batches: Sequence[Batch], end_offsets: dict[int, int]) -> None:
         """Write every shard; a shard whose states were replaced meanwhile is read and folded again."""
         pending = [shard for shard in range(self._keyspace.shards) if self._moves(shard, end_offsets)]
         for _ in range(ATTEMPTS):
-            writes = self._folded(pending, work)
+            writes = self._folded(pending, batches)
             moves = {shard: self._moves(shard, end_offsets) for shard in pending}
             outcomes = self._client.commit([(moves[shard], writes[shard]) for shard in pending])
             for shard, outcome in zip(pending, outcomes, strict=True):
@@ -170,29 +138,27 @@ class Fold:
                 return
         raise PositionsLost(f"States of '{self.source.name}' kept changing under the fold; is a second fold running?")
 
-    def _folded(self, shards: Sequence[int], work: dict[int, list[_Work]]) -> dict[int, list[StateWrite]]:
-        """Read the states of the shards' work in one round trip and fold the rows that each has not seen."""
-        items = [
-            (shard, one, fresh)
-            for shard in shards
-            for one in work.get(shard, [])
-            if len(fresh := self._after_position(shard, one))
-        ]
-        keys = [self._keyspace.state(one.layout.spec, one.entity) for _, one, _ in items]
-        stored = self._client.pipeline(("HGET", key, str(one.partition)) for key, (_, one, _) in zip(keys, items, strict=True))
+    def _folded(self, shards: Sequence[int], batches: Sequence[Batch]) -> dict[int, list[StateWrite]]:
+        """Read the states that the shards' groups belong to, of all views at once, and fold the rows each has not seen."""
+        chosen = [self._not_given(batch, shards) for batch in batches]
+        keys = [batch.keys[g] for batch, (groups, _) in zip(batches, chosen, strict=True) for g in groups.tolist()]
+        slots = [str(p) for batch, (groups, _) in zip(batches, chosen, strict=True) for p in batch.partitions[groups].tolist()]
+        places = [s for batch, (groups, _) in zip(batches, chosen, strict=True) for s in batch.shards[groups].tolist()]
+        stored = iter(self._client.fields(keys, slots, places))
         writes: dict[int, list[StateWrite]] = {shard: [] for shard in shards}
-        for layout in self.layouts:
-            of_view = [(key, shard, one, fresh, data) for key, (shard, one, fresh), data in zip(keys, items, stored,
-            strict=True)
-                       if one.layout is layout]  # fmt: skip
-            for shard, write in _folded_states(layout, of_view):
+        for batch, (groups, positions) in zip(batches, chosen, strict=True):
+            for shard, write in folded(batch, groups, list(islice(stored, len(groups))), positions):
                 writes[shard].append(write)
         return writes
 
-    def _after_position(self, shard: int, one: _Work) -> np.ndarray:
-        """Indices of the rows that this shard has not been given."""
-        position = self._positions[shard, one.layout.spec.name, one.partition]
-        return np.flatnonzero(one.offsets > (-1 if position is None else position))
+    def _not_given(self, batch: Batch, shards: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The groups of some shards that hold rows the shard was not given, and the position of each one's shard."""
+        view = batch.layout.spec.name
+        places = zip(batch.shards.tolist(), batch.partitions.tolist(), strict=True)
+        known = (self._positions[shard, view, partition] for shard, partition in places)
+        positions = np.array([-1 if position is None else position for position in known], np.int64)
+        groups = np.flatnonzero(np.isin(batch.shards, shards) & (batch.last_offsets > positions))
+        return groups, positions[groups]
 
     def _moves(self, shard: int, end_offsets: dict[int, int]) -> list[PositionMove]:
         moves = []
@@ -236,29 +202,3 @@ class Fold:
         ]
         known = [position for position in positions if position is not None]
         return min(known) + 1 if known and len(known) == len(positions) else None
-
-
-def _folded_states(
-    layout: Layout, work: Sequence[tuple[bytes, int, _Work, np.ndarray, bytes | None]]
-) -> list[tuple[int, StateWrite]]:
-    """The writes that bring a view's states up to their rows, by shard; states that have seen their rows are left alone.
-
-    Each item is a state's key, its shard, its work, which of the work's rows the shard has not been given, and its bytes.
-    """
-    pending = []
-    for key, shard, one, fresh, data in work:
-        if data is not None:
-            check(data, layout.spec.name)
-        unseen = fresh[one.offsets[fresh] > (-1 if data is None else header_word(data, FENCE))]
-        if len(unseen):
-            pending.append((key, shard, one, unseen, data))
-    if not pending:
-        return []
-    groups = np.cumsum([0, *(len(unseen) for _, _, _, unseen, _ in pending)])
-    rows = pending[0][2].rows.take(np.concatenate([one.indices[unseen] for _, _, one, unseen, _ in pending]))
-    fences = [int(one.offsets[unseen[-1]]) for _, _, one, unseen, _ in pending]
-    folded = fold(layout, [data for *_, data in pending], rows, groups, fences)
-    return [
-        (shard, StateWrite(key, str(one.partition), b"" if data is None else data[:STAMP_BYTES], new))
-        for (key, shard, one, _, data), new in zip(pending, folded, strict=True)
-    ]

@@ -33,7 +33,11 @@ class Keyspace:
         return f"{{pl:{self.project}:{shard}/{self.shards}}}"
 
     def state(self, spec: ViewSpec, entity: bytes) -> bytes:
-        return self._of_view("s", spec, self.shard(entity)).encode() + b":" + entity
+        return self.state_prefix(spec, self.shard(entity)) + entity
+
+    def state_prefix(self, spec: ViewSpec, shard: int) -> bytes:
+        """What the keys of a view's states in one shard begin with; the entity follows."""
+        return self._of_view("s", spec, shard).encode() + b":"
 
     def positions(self, spec: ViewSpec, shard: int) -> str:
         return self._of_view("p", spec, shard)

@@ -1,6 +1,7 @@
 """`python -m streaming.fold`: records of the topics become state of the online store, each once in effect."""
 
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -38,6 +39,7 @@ def run(settings: Settings, metrics: FoldMetrics, stop: threading.Event) -> None
         opened.callback(dead_letters.close)
         membership = Membership(servers, settings.fold_group, [topic.name for topic in EVENT_TOPICS])
         opened.callback(membership.close)
+        gc.freeze()  # what was imported stays: a search of it for garbage would take longer than a batch
         folding = Folding(Sources(open_store(settings)), consumer, membership, dead_letters, metrics, patience)
         while not stop.is_set():
             folding.step()

@@ -28,11 +28,9 @@ class Mutant:
 
 FENCE = Mutant(
     "no-fence",
-    "a state takes rows that it has seen, and nobody looks at what a state was before it is overwritten",
+    "a state takes rows that it has seen, and nobody looks at what it was before it is overwritten",
     (
-        ("plumbline/fold.py", "fresh[one.offsets[fresh] > (-1 if data is None else header_word(data, FENCE))]", "fresh"),
-        ("plumbline/fold.py", "return np.flatnonzero(one.offsets > (-1 if position is None else position))",
-         "return np.arange(len(one.offsets))"),
+        ("plumbline/fold_batch.py", "np.maximum(fences, positions)[place]", "positions[place]"),
         ("plumbline/store_client.py", "(current and string.sub(current, 1, 16) or '') ~= ARGV[arg + 1]",
          "false"),
     ),
@@ -50,11 +48,11 @@ ORDER = Mutant(
     "positions-first",
     "positions move before the states are written, so that a death in between loses the batch",
     (
-        ("plumbline/fold.py", "            writes = self._folded(pending, work)\n",
+        ("plumbline/fold.py", "            writes = self._folded(pending, batches)\n",
          "            moved = self._client.commit([(self._moves(shard, end_offsets), []) for shard in pending])\n"
          "            if 'position' in moved:\n"
          "                raise PositionsLost('moved')\n"
-         "            writes = self._folded(pending, work)\n"),
+         "            writes = self._folded(pending, batches)\n"),
         ("plumbline/fold.py", "self._client.commit([(moves[shard], writes[shard]) for shard in pending])",
          "self._client.commit([([], writes[shard]) for shard in pending])"),
     ),

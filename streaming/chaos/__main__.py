@@ -43,7 +43,6 @@ class History:
 def main() -> int:
     """0 when no event was lost, counted twice or stuck and every value is its definition's; else 1."""
     arguments = _arguments()
-    warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")  # stream views are "experimental" to it
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it says a lot about a broker that is killed
     outer = Settings.from_env()
     history = History()
@@ -70,6 +69,7 @@ def _run(victims: Victims, arguments: argparse.Namespace, history: History) -> d
     from streaming.chaos.witness import Witness
 
     store = open_store(victims.settings)
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")  # stream views are "experimental" to it
     sending = Sending(
         victims.settings.kafka_bootstrap_servers, Traffic(arguments.seed, arguments.events), arguments.events, arguments.seconds
     )

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from streaming.chaos.victims import NotUp, Victims
 
-SHARES_OF_WIPES = (0.35, 0.7)
-"""When the store loses everything: these shares of the way through."""
+SHARES_OF_WIPES = (0.3, 0.65)
+"""When the store loses everything: these shares of the way through. After the first, materialize and folds fill it at once."""
 DOWN_S = (0.0, 3.0)
 CALM_S = (0.5, 5.0)
 ZOMBIE_S = (7.0, 12.0)
@@ -30,8 +30,10 @@ class Storm:
     def next(self, share_done: float) -> None:
         """One fault and its repair; `share_done` says how much of the sending is over. Raises NotUp."""
         if self._wipes and share_done >= self._wipes[0]:
-            self._wipes.pop(0)
             self._empty_store()
+            if self._wipes.pop(0) == SHARES_OF_WIPES[0]:
+                self._victims.heal()
+                self._materialize()
         else:
             self._deal()()
         time.sleep(self._random.uniform(*DOWN_S))

@@ -1,0 +1,99 @@
+"""A batch of events for one view, grouped by entity and partition: a group is what one slot of one entity is given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from plumbline.keyspace import Keyspace
+from plumbline.layout import Layout
+from plumbline.rows import Rows, rows_from_table
+from plumbline.state import fold
+from plumbline.state_words import FENCE, STAMP_BYTES, check, header_word
+from plumbline.store_client import StateWrite
+from plumbline.value_codec import distinct_entities
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one view, group after group, each group's in the order of its offsets.
+
+    rows, offsets                rows[bounds[g]:bounds[g + 1]] are group g's; int64 (n,)
+    bounds                       int64 (groups + 1,)
+    shards, partitions           int64 (groups,): where a group's state lies, and which slot it is
+    keys                         of each group's state
+    """
+
+    layout: Layout
+    rows: Rows
+    offsets: np.ndarray
+    bounds: np.ndarray
+    shards: np.ndarray
+    partitions: np.ndarray
+    keys: list[bytes]
+
+    @property
+    def last_offsets(self) -> np.ndarray:
+        """The offset of each group's last row."""
+        return self.offsets[self.bounds[1:] - 1]
+
+
+def grouped(layout: Layout, keyspace: Keyspace, table: pa.Table) -> Batch:
+    """Events (in the order of each partition's offsets) as a view's groups; one with a null in the view's keys is in none."""
+    numbers, entities = distinct_entities(table, layout.spec.join_keys)
+    partitions = table["source_partition"].to_numpy()
+    group = numbers * (partitions.max(initial=0) + 1) + partitions
+    known = np.flatnonzero(numbers >= 0)
+    order = known[np.argsort(group[known], kind="stable")]
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    first = order[starts]
+    shards = np.array([keyspace.shard(entity) for entity in entities], np.int64)[numbers[first]]
+    prefixes = [keyspace.state_prefix(layout.spec, shard) for shard in range(keyspace.shards)]
+    return Batch(
+        layout,
+        rows_from_table(table, layout, layout.ordered).take(order),
+        table["source_offset"].to_numpy()[order],
+        np.append(starts, len(order)),
+        shards,
+        partitions[first],
+        [prefixes[shard] + entities[n] for shard, n in zip(shards.tolist(), numbers[first].tolist(), strict=True)],
+    )
+
+
+def folded(
+    batch: Batch, groups: np.ndarray, stored: Sequence[bytes | None], positions: np.ndarray
+) -> list[tuple[int, StateWrite]]:
+    """The writes that bring states up to their groups' rows, each with its shard; rows that a state has seen are left out.
+
+    groups     which groups of the batch, ascending
+    stored     the bytes of each one's state, None where there is none; raises StateUnreadable for a damaged one
+    positions  (groups,) offset up to which the shard of each was given everything, -1 for nothing
+    """
+    fences = np.array([_fence(data, batch.layout.spec.name) for data in stored], np.int64)
+    sizes = (batch.bounds[1:] - batch.bounds[:-1])[groups]
+    place = np.repeat(np.arange(len(groups)), sizes)
+    within = np.arange(len(place)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rows = batch.bounds[groups][place] + within
+    unseen = batch.offsets[rows] > np.maximum(fences, positions)[place]
+    rows, counts = rows[unseen], np.bincount(place[unseen], minlength=len(groups))
+    with_rows = np.flatnonzero(counts)
+    if not len(with_rows):
+        return []
+    before = [stored[i] for i in with_rows.tolist()]
+    last = batch.last_offsets[groups[with_rows]].tolist()
+    new = fold(batch.layout, before, batch.rows.take(rows), np.append(0, np.cumsum(counts[with_rows])), last)
+    chosen = groups[with_rows]
+    return [
+        (shard, StateWrite(batch.keys[g], str(partition), b"" if data is None else data[:STAMP_BYTES], after))
+        for g, shard, partition, data, after in zip(
+            chosen.tolist(), batch.shards[chosen].tolist(), batch.partitions[chosen].tolist(), before, new, strict=True
+        )
+    ]
+
+
+def _fence(data: bytes | None, view: str) -> int:
+    if data is None:
+        return -1
+    check(data, view)
+    return header_word(data, FENCE)
