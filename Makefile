@@ -9,6 +9,8 @@ RATE ?= 20
 SECONDS ?= 60
 ONLY ?=
 FOLDS ?= 1
+EVERY ?= 0
+INPUT ?=
 TEST_WORKERS ?= 2
 MODEL ?= transaction_fraud
 VERSION ?=
@@ -91,11 +93,11 @@ bench-serve: setup ## latency and throughput of the REST API under open-loop loa
 chaos: setup ## kill processes under load and count what was lost or doubled
 	@$(RUN) chaos streaming.chaos
 
-parity: setup ## recompute logged answers from the event log and count differences
-	@$(RUN) parity pipelines.parity
+parity: setup ## recompute logged answers from the event log, name what differs and why; EVERY=60 goes on, with metrics
+	@$(RUN) parity pipelines.parity --every "$(EVERY)"
 
-replay: setup ## rebuild the online store from the topic and compare
-	@$(RUN) replay streaming.replay
+replay: setup ## dead letters with their reasons, into a file to repair; INPUT= sends repaired ones, none twice
+	@$(RUN) replay streaming.replay --input "$(INPUT)"
 
 leakage: setup ## look for features that know the future
 	@$(RUN) leakage pipelines.leakage

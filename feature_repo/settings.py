@@ -32,6 +32,8 @@ class Settings:
     spark_master: str
     fold_metrics_port: int
     fold_group: str
+    alerts_metrics_port: int
+    parity_metrics_port: int
     feast_ui_port: int | None
     simulate_users: int
     simulate_days: int
@@ -68,6 +70,8 @@ class Settings:
             spark_master=env.get("SPARK_MASTER", "local[2]"),
             fold_metrics_port=_port(env, "FOLD_METRICS_PORT", 9108),
             fold_group=env.get("FOLD_GROUP", "plumbline-fold"),
+            alerts_metrics_port=_port(env, "ALERTS_METRICS_PORT", 9106),
+            parity_metrics_port=_port(env, "PARITY_METRICS_PORT", 9107),
             feast_ui_port=_port(env, "FEAST_UI_PORT", 0) if "FEAST_UI_PORT" in env else None,
             simulate_users=_size(env, "SIMULATE_USERS", 2_000),
             simulate_days=_size(env, "SIMULATE_DAYS", 60),

@@ -54,7 +54,7 @@ def read_events(
     """
     table, judgement = judged_events(source, Reading(tuple(join_keys), tuple(columns), with_ids, since_us, until_us))
     counts = judgement() & _inside(table, since_us, until_us)
-    for name, values in (keys or {}).items():
+    for name, values in (keys or {}).items() if table.num_rows else ():
         counts &= np.asarray(pc.is_in(table[name], value_set=values.cast(table[name].type)))
     return table if counts.all() else table.filter(pa.array(counts))
 

@@ -26,6 +26,7 @@ class Scored:
 
     response: dict[str, Any]
     feature_service: str
+    definition_hash: str
     entity_row: dict[str, Any]
     event_id: str | None
 
@@ -34,6 +35,7 @@ class Scored:
         return {
             **self.response,
             "feature_service": self.feature_service,
+            "definition_hash": self.definition_hash,
             "entity_row": self.entity_row,
             "event_id": self.event_id,
             "latency_ms": round(latency_ms, 3),
@@ -111,6 +113,7 @@ class Scorer:
             Scored(
                 self._response(request, request_id, answer, model, score, why.get(index)),
                 model.feature_service,
+                model.definition_hash,
                 entity_rows[index],
                 request.transaction.event_id if request.transaction else None,
             )

@@ -1,0 +1,1 @@
+"""Parity, continuously: logged answers against the event log, each difference with its cause."""
