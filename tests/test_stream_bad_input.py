@@ -2,7 +2,12 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,9 +27,10 @@ from stream_lab import (
 )
 from test_stream_door import bad_labels, bad_transactions
 
-from feature_repo import open_store
-from feature_repo.settings import Settings
-from stack import ports, services, topics
+from feature_repo import open_store, store_environment
+from feature_repo.settings import PROJECT_ROOT, Settings
+from plumbline import FeatureStore
+from stack import services, topics
 from streaming import manifests
 
 Place = tuple[int, int]
@@ -56,48 +62,71 @@ def mixed(good: list[tuple[str, bytes]], bad: list[bytes | None]) -> list[tuple[
     return [record for pair in pairs for record in pair if record is not None]
 
 
-def letters_of(settings: Settings, topic: str) -> dict[Place, tuple[bytes | None, bytes | None, str]]:
-    """Place in the topic -> key, value and reason of its dead letter."""
-    found = {}
-    for letter in records_of(settings.kafka_bootstrap_servers, "transactions.dead-letter"):
-        headers = {name: value.decode("utf-8") for name, value in letter.headers}
-        if headers["source_topic"] == topic:
+@dataclass
+class Sent:
+    """Both topics with good, late and bad records in turn, read to their ends by a fold and an archive that run."""
+
+    settings: Settings
+    store: FeatureStore
+    bad: dict[str, dict[str, tuple[bytes | None, str]]]
+    places: dict[str, dict[Place, tuple[str, bytes | None]]] = field(default_factory=dict)
+
+    def send(self, topic: str, records: list[tuple[str, bytes | None]]) -> dict[Place, tuple[str, bytes | None]]:
+        return dict(zip(send(self.settings.kafka_bootstrap_servers, topic, records), records, strict=True))
+
+    def is_read(self) -> bool:
+        """Whether fold and archive have passed every record of both topics."""
+        ends = {topic: last_offsets(self.settings.kafka_bootstrap_servers, topic) for topic in self.bad}
+        views = {"transactions": "user_activity", "labels": "merchant_chargebacks"}
+        return all(
+            self.store.positions(views[topic]) == manifests.committed(self.settings.events_dir / topic) == of_topic
+            for topic, of_topic in ends.items()
+        )
+
+    def letters_of(self, topic: str) -> dict[Place, tuple[bytes | None, bytes | None, str]]:
+        """Place in the topic -> key, value and reason of its dead letter, of the records that were sent first."""
+        found = {}
+        for letter in records_of(self.settings.kafka_bootstrap_servers, "transactions.dead-letter"):
+            headers = {name: value.decode("utf-8") for name, value in letter.headers}
             place = int(headers["source_partition"]), int(headers["source_offset"])
-            assert place not in found
-            found[place] = (letter.key, letter.value, headers["error"])
-    return found
+            if headers["source_topic"] == topic and place in self.places[topic]:
+                assert place not in found
+                found[place] = (letter.key, letter.value, headers["error"])
+        return found
 
+    def logged(self, topic: str) -> dict[Place, dict]:
+        """Place in the topic -> row of the log, of the records that were sent first."""
+        rows = pads.dataset(self.settings.events_dir / topic, partitioning="hive").to_table().to_pylist()
+        by_place = {(row["source_partition"], row["source_offset"]): row for row in rows}
+        assert len(by_place) == len(rows)
+        return {place: row for place, row in by_place.items() if place in self.places[topic]}
 
-def logged(log: Path) -> dict[Place, dict]:
-    """Place in the topic -> row of the log."""
-    rows = pads.dataset(log, partitioning="hive").to_table().to_pylist()
-    assert len({(row["source_partition"], row["source_offset"]) for row in rows}) == len(rows)
-    return {(row["source_partition"], row["source_offset"]): row for row in rows}
+    def replay(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and words of `make replay`."""
+        command = [sys.executable, "-m", "streaming.replay", *arguments]
+        environment = {**os.environ, **store_environment(self.settings)}
+        environment["KAFKA_BOOTSTRAP_SERVERS"] = self.settings.kafka_bootstrap_servers
+        done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
-def sent(broker: str, redis_server: str, tmp_path_factory: pytest.TempPathFactory):
-    """Both topics with good, late and bad records in turn, read to their ends by a fold and an archive that run."""
+def sent(broker: str, redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
     topics.recreate(broker)
     settings = settings_for(broker, redis_server, tmp_path_factory.mktemp("bad"))
     store_client(settings).flushdb()
     apply_definitions(settings)
-    store = open_store(settings)
     label, now = partial(event, is_fraud=1, fraud_amount_cents=1), datetime.now(UTC)
-    bad = {"transactions": bad_transactions(event, now), "labels": bad_labels(label, now)}
+    sent = Sent(
+        settings, open_store(settings), {"transactions": bad_transactions(event, now), "labels": bad_labels(label, now)}
+    )
     good = {"transactions": good_records(event, 60), "labels": good_records(label, 60)}
     good["transactions"][30] = (USER, event(event_timestamp=TWO_DAYS_AGO))
-    places: dict[str, dict[Place, tuple[str, bytes | None]]] = {}
     with running(services.fold(settings), settings), running(services.archive(settings), settings):
-        for topic in bad:
-            records = mixed(good[topic], [value for value, _ in bad[topic].values()])
-            places[topic] = dict(zip(send(broker, topic, records), records, strict=True))
-        for topic, view in {"transactions": "user_activity", "labels": "merchant_chargebacks"}.items():
-            ends = last_offsets(broker, topic)
-            until(partial(lambda view, ends: store.positions(view) == ends, view, ends))
-            until(partial(lambda log, ends: manifests.committed(log) == ends, settings.events_dir / topic, ends))
-        _, metrics = ports.http_get(f"http://127.0.0.1:{settings.fold_metrics_port}/metrics")
-    return settings, store, bad, places, metrics
+        for topic, bad in sent.bad.items():
+            sent.places[topic] = sent.send(topic, mixed(good[topic], [value for value, _ in bad.values()]))
+        until(sent.is_read, within_s=90)
+        yield sent
 
 
 def is_bad(bad: Mapping[str, tuple[bytes | None, str]], value: bytes | None) -> bool:
@@ -105,50 +134,80 @@ def is_bad(bad: Mapping[str, tuple[bytes | None, str]], value: bytes | None) -> 
 
 
 @pytest.mark.parametrize("topic", ["transactions", "labels"])
-def test_every_bad_record_is_a_dead_letter_with_its_bytes_and_a_reason(sent, topic: str):
-    settings, _, bad, places, _ = sent
+def test_every_bad_record_is_a_dead_letter_with_its_bytes_and_a_reason(sent: Sent, topic: str):
+    words = dict(sent.bad[topic].values())
+    refused = {place: record for place, record in sent.places[topic].items() if is_bad(sent.bad[topic], record[1])}
 
-    letters = letters_of(settings, topic)
+    letters = sent.letters_of(topic)
 
-    assert len(bad[topic]) >= 45
-    words = dict(bad[topic].values())
-    refused = {place: record for place, record in places[topic].items() if is_bad(bad[topic], record[1])}
-    assert len(refused) == len(bad[topic])
+    assert len(refused) == len(sent.bad[topic]) >= 45
     for place, (key, value) in refused.items():
         assert letters[place][:2] == (key.encode(), value)
         assert words[value] in letters[place][2]
 
 
 @pytest.mark.parametrize("topic", ["transactions", "labels"])
-def test_the_log_holds_exactly_the_records_that_the_fold_did_not_refuse(sent, topic: str):
-    settings, _, _, places, _ = sent
-
-    rows, letters = logged(settings.events_dir / topic), letters_of(settings, topic)
+def test_the_log_holds_exactly_the_records_that_the_fold_did_not_refuse(sent: Sent, topic: str):
+    rows, letters = sent.logged(topic), sent.letters_of(topic)
 
     late = {place for place, row in rows.items() if row["too_late"]}
-    assert rows.keys() | letters.keys() == places[topic].keys()
+    assert rows.keys() | letters.keys() == sent.places[topic].keys()
     assert rows.keys() & letters.keys() == late
     assert [row["event_timestamp"].isoformat() for row in rows.values() if row["too_late"]] == (
         [TWO_DAYS_AGO] if topic == "transactions" else []
     )
 
 
-def test_nothing_good_is_lost_between_bad_records(sent):
-    _, store, _, places, metrics = sent
-    counts = {"user_id": USER, "merchant_id": MERCHANT}
-
+def test_nothing_good_is_lost_between_bad_records(sent: Sent):
     features = [
         "user_activity:event_id_count_1d",
         "user_payments:payment_cents_sum_1d",
         "merchant_chargebacks:fraud_id_count_1d",
     ]
-    (answer,) = store.read_online(features, [counts])
+
+    (answer,) = sent.store.read_online(features, [{"user_id": USER, "merchant_id": MERCHANT}])
 
     assert list(answer.features.values()) == [59, 59 * 1250, 60]
-    assert 'plumbline_fold_dead_letters_total{topic="transactions",why="too_late"} 1.0' in metrics
-    refused = sum(len(of_topic) for of_topic in places.values()) - 120
-    assert refused == sum(
-        float(line.rsplit(" ", 1)[1])
-        for line in metrics.splitlines()
-        if line.startswith("plumbline_fold_dead_letters_total") and 'why="refused"' in line
+
+
+def test_dead_letters_are_listed_for_repair_and_every_record_is_accounted_for(sent: Sent):
+    twice = event(event_id="twice", user_id="otto")
+    sent.send("transactions", [("otto", twice), ("otto", twice)])
+    until(sent.is_read)
+
+    code, said = sent.replay()
+
+    assert code == 0, said
+    dead = len(sent.bad["labels"])
+    assert f"labels: {60 + dead} produced = 60 folded + 0 duplicates + 0 too late + {dead} dead\n" in said
+    counts = re.search(r"transactions: (\d+) produced = (\d+) folded \+ 1 duplicates \+ 1 too late \+ (\d+) dead\n", said)
+    assert int(counts[1]) == int(counts[2]) + 2 + int(counts[3])
+    lines = (sent.settings.data_dir / "dead-letters.jsonl").read_text().splitlines()
+    assert len(lines) >= dead + 45
+
+
+def test_repaired_letters_are_sent_once_and_count(sent: Sent, tmp_path: Path):
+    (cut_off, negative, bytes_left, hopeless) = sent.send(
+        "transactions", [("rita", event(user_id="rita")[:-9]), ("rita", b"-1"), ("rita", b"\xff"), ("rita", b"[]")]
     )
+    until(sent.is_read)
+    lines = {cut_off: event(user_id="rita").decode(), negative: json.loads(event(user_id="rita"))}
+    values = {**lines, hopeless: '{"event_id": "e-1"}', (3, 10**6): "{}"}
+    repaired = [{"topic": "transactions", "partition": p, "offset": o, "value": value} for (p, o), value in values.items()]
+    kept = {"topic": "transactions", "partition": bytes_left[0], "offset": bytes_left[1], "value_base64": "/w=="}
+    path = tmp_path / "repaired.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*repaired, kept])))
+
+    first, second = sent.replay("--input", str(path)), sent.replay("--input", str(path))
+
+    assert first[0] == second[0] == 1
+    assert "2 sent, 0 were sent before, 1 are as they were, 2 would be refused again." in first[1]
+    assert "Object missing required field `user_id`" in first[1]
+    assert "there is no such dead letter" in first[1]
+    assert "0 sent, 2 were sent before, 1 are as they were, 2 would be refused again." in second[1]
+    until(sent.is_read)
+    (answer,) = sent.store.read_online(["user_activity:event_id_count_1d"], [{"user_id": "rita"}])
+    assert answer.features == {"user_activity__event_id_count_1d": 2}
+    listed = sent.replay()
+    assert "2 of them sent again after repair" in listed[1]
+    assert listed[0] == 0, listed[1]

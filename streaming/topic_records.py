@@ -1,0 +1,36 @@
+"""The records that a topic holds now, read from a beginning or from a time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+POLL_MS = 500
+
+
+def records(bootstrap_servers: str, topic: str, since_ms: int | None = None) -> Iterator[Any]:
+    """The records of a topic by now, in order within a partition; with since_ms those appended from then on.
+
+    since_ms  milliseconds since the epoch
+
+    Raises kafka.errors.KafkaError when no broker answers.
+    """
+    with KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), enable_auto_commit=False) as consumer:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        ends = consumer.end_offsets(partitions)
+        starts = starting_at(consumer, partitions, since_ms)
+        consumer.assign(partitions)
+        for partition, start in starts.items():
+            consumer.seek(partition, start)
+        while any(consumer.position(partition) < end for partition, end in ends.items()):
+            for polled in consumer.poll(timeout_ms=POLL_MS).values():
+                yield from polled
+
+
+def starting_at(consumer: KafkaConsumer, partitions: list[TopicPartition], since_ms: int | None) -> dict[TopicPartition, int]:
+    """The first offset of each partition that was appended at since_ms or later; of all where that is None."""
+    if since_ms is None:
+        return dict(consumer.beginning_offsets(partitions))
+    ends = consumer.end_offsets(partitions)
+    found = consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+    return {partition: at.offset if (at := found[partition]) else ends[partition] for partition in partitions}
