@@ -294,5 +294,5 @@ def test_the_totals_are_told_to_prometheus_and_kept_in_the_report(world: World):
     assert 'plumbline_parity_mismatches{cause="unexplained"} 1.0' in told
     assert 'plumbline_parity_mismatches{cause="decay"} 0.0' in told
     report = json.loads((world.settings.reports_path / "parity.json").read_text())
-    assert report["mismatches"]["unexplained"] == 1
+    assert report["mismatches"] == report["by_cause"]["unexplained"] == 1
     assert "answered 41, the log says 1" in report["examples"][0]

@@ -99,15 +99,17 @@ class Tally:
         )
 
     def report(self) -> dict[str, Any]:
-        """The totals as reports/parity.json holds them."""
+        """The totals as reports/parity.json holds them; mismatches are values, by_reason tells of the unverifiable."""
         return {
             "answers": self.answers,
             "equal": self.equal,
             "different": self.different,
             "pending": len(self.pending),
-            "unverifiable": dict(self.unverifiable),
+            "unverifiable": sum(self.unverifiable.values()),
             "unreadable": self.unreadable,
             "values": self.values,
-            "mismatches": dict(self.mismatches),
+            "mismatches": self.different_values,
+            "by_cause": dict(self.mismatches),
+            "by_reason": dict(self.unverifiable),
             "examples": [str(mismatch) for mismatch in self.examples],
         }

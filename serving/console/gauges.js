@@ -62,7 +62,7 @@ export function showParity(status) {
   const good = !parity.mismatches;
   return show(
     "parity",
-    element("p", { class: `headline ${good ? "agree" : "differ"}` }, good ? "Online and offline agree" : `${number(parity.mismatches)} answers differ`),
+    element("p", { class: `headline ${good ? "agree" : "differ"}` }, good ? "Online and offline agree" : `${number(parity.mismatches)} values differ`),
     table("Last parity run", ["", ""], plain.map(([name, value]) => [words(name), written(value)]), { numeric: [1] }),
   );
 }
