@@ -20,6 +20,7 @@ def store_environment(settings: Settings) -> dict[str, str]:
         "PLUMBLINE_DATA_DIR": str(settings.data_dir),
         "DATA_DIR": str(settings.data_dir),
         "REDIS_CONNECTION_STRING": settings.redis_connection_string,
+        "REDIS_TYPE": settings.redis_type,
     }
 
 

@@ -1,7 +1,7 @@
 """Where the parts of the platform are, read once from the environment."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class Settings:
     kafka_port: int
     redis_connection_string: str
     redis_port: int
+    redis_type: str
     mlflow_tracking_uri: str
     mlflow_port: int
     data_dir: Path
@@ -46,7 +47,8 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read the settings from `environ` (default: `.env` of the project, overridden by the process environment).
 
-        Raises ValueError naming the variable when a port is not a number between 1 and 65535, or a size not one above 0.
+        Raises ValueError naming the variable when a port is not a number between 1 and 65535, a size not one above 0, or
+        a kind none of those there are.
         """
         env = {**read_dotenv(PROJECT_ROOT / ".env"), **os.environ} if environ is None else dict(environ)
         env = {name: value for name, value in env.items() if value != ""}
@@ -61,6 +63,7 @@ class Settings:
             kafka_port=kafka_port,
             redis_connection_string=env.get("REDIS_CONNECTION_STRING", f"{LOOPBACK}:{redis_port}"),
             redis_port=redis_port,
+            redis_type=_one_of(env, "REDIS_TYPE", ("redis", "redis_cluster")),
             mlflow_tracking_uri=env.get("MLFLOW_TRACKING_URI", f"http://{LOOPBACK}:{mlflow_port}"),
             mlflow_port=mlflow_port,
             data_dir=data_dir if data_dir.is_absolute() else (PROJECT_ROOT / data_dir).resolve(),
@@ -119,6 +122,14 @@ def _port(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise ValueError(f"{name}={text!r} is not a TCP port; give a number between 1 and 65535.")
     return int(text)
+
+
+def _one_of(env: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
+    """The variable's value, by default the first choice."""
+    text = env.get(name, choices[0])
+    if text not in choices:
+        raise ValueError(f"{name}={text!r} is not one of {', '.join(choices)}.")
+    return text
 
 
 def _size(env: Mapping[str, str], name: str, default: int) -> int:

@@ -133,14 +133,17 @@ VIEWS = (BY_USER, BY_USER_AND_MERCHANT, BY_MERCHANT, BY_DEVICE)
 class Lab:
     """A temporary repo: its log is the folder `log`, its configuration has the three plug-ins."""
 
-    def __init__(self, path: Path, redis: str, engine: str = "engine: local", schema: pa.Schema = SCHEMA):
+    def __init__(
+        self, path: Path, redis: str, engine: str = "engine: local", schema: pa.Schema = SCHEMA, redis_type: str = "redis"
+    ):
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.schema, self.log, self.redis = path, schema, path / "log", redis
         (path / "feature_store.yaml").write_text(
             f"project: lab_{next(NUMBERS)}\nprovider: local\n"
             "registry: registry.db\nentity_key_serialization_version: 3\n"
             f"offline_store: {{type: plumbline.offline_store.WindowedOfflineStore, {engine}}}\n"
-            f'online_store: {{type: plumbline.online_store.WindowedOnlineStore, connection_string: "{redis}"}}\n'
+            f"online_store: {{type: plumbline.online_store.WindowedOnlineStore, redis_type: {redis_type}, "
+            f'connection_string: "{redis}"}}\n'
             f"batch_engine: {{type: plumbline.compute_engine.WindowedComputeEngine}}\n"
         )
         self.write([])

@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -44,6 +45,7 @@ def main() -> int:
     """0 when no event was lost, counted twice or stuck and every value is its definition's; else 1."""
     arguments = _arguments()
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it says a lot about a broker that is killed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped all the same
     outer = Settings.from_env()
     history = History()
     victims = Victims(outer.data_dir / "chaos", arguments.folds)
@@ -77,7 +79,7 @@ def _run(victims: Victims, arguments: argparse.Namespace, history: History) -> d
     storm = Storm(victims, arguments.seed, history.tell)
     sending.start()
     witness.start()
-    while not sending.is_over:
+    while not sending.is_over or storm.is_owed:
         storm.next(sending.share_done)
         history.progress(f"{sending.sent:,} sent, {len(witness.seen):,} answers kept")
     history.tell(f"sent {sending.sent:,} records; {sending.unsure:,} of them were never acknowledged")

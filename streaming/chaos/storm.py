@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from streaming.chaos.victims import NotUp, Victims
+from streaming.chaos.victims import Victims
 
 SHARES_OF_WIPES = (0.3, 0.65)
 """When the store loses everything: these shares of the way through. After the first, materialize and folds fill it at once."""
@@ -40,6 +40,11 @@ class Storm:
         self._victims.heal()
         time.sleep(self._random.uniform(*CALM_S))
 
+    @property
+    def is_owed(self) -> bool:
+        """Whether the store has still to lose everything once more."""
+        return bool(self._wipes)
+
     def _deal(self) -> Callable[[], None]:
         """The next fault of a shuffled deck, so that a short storm has every kind early."""
         if not self._faults:
@@ -71,7 +76,7 @@ class Storm:
         self._tell(f"the store lost the last {cut:,} bytes of its file")
 
     def _empty_store(self) -> None:
-        self._kill(["redis"])
+        self._kill(["redis", *self._victims.folds])
         self._victims.forget_store()
         self._tell("the store lost everything")
 
@@ -82,11 +87,8 @@ class Storm:
         self._pause(self._random.choice(["redis", "kafka", "archive"]), self._random.uniform(*HICCUP_S))
 
     def _materialize(self) -> None:
-        self._tell("materialize, beside the folds")
-        try:
-            self._victims.materialize()
-        except NotUp as problem:  # a part may be away, or there is no log yet
-            self._tell(f"  it was refused: {str(problem).splitlines()[-1]}")
+        if self._victims.begin_materialize():
+            self._tell("materialize, beside the folds")
 
     def _kill(self, names: list[str]) -> None:
         killed = self._victims.signal(names, signal.SIGKILL)

@@ -47,6 +47,7 @@ class Victims:
         }
         self.settings = Settings.from_env(self._environment)
         self._starting: subprocess.Popen[bytes] | None = None
+        self._materializing: subprocess.Popen[bytes] | None = None
 
     def bring_up(self) -> None:
         """Broker, store, definitions, folds and archive; returns when all are ready. Raises NotUp."""
@@ -59,26 +60,24 @@ class Victims:
         if not (self.alive("redis") and self.alive("kafka")):
             self._run("stack.embedded")
         if self._starting is None or self._starting.poll() is not None:
-            command = [sys.executable, "-m", *self._stream]
-            self._starting = subprocess.Popen(
-                command, cwd=PROJECT_ROOT, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            self._starting = self._spawn(*self._stream)
 
     def heal_wholly(self) -> None:
         """Start whatever is missing and wait until all are ready. Raises NotUp."""
-        if self._starting is not None:
-            self._starting.wait(UP_WITHIN_S)
+        self._await_spawned()
         self._run("stack.embedded")
         self._run(*self._stream)
 
-    def materialize(self) -> None:
-        """`make materialize`, beside everything else. Raises NotUp when it fails."""
-        self._run("stack.feast_cli", "materialize")
+    def begin_materialize(self) -> bool:
+        """Begin `make materialize`, beside everything else, whether it succeeds or not; False while one still runs."""
+        if self._materializing is not None and self._materializing.poll() is None:
+            return False
+        self._materializing = self._spawn("stack.feast_cli", "materialize")
+        return True
 
     def stop(self) -> None:
         """End everything that was started."""
-        if self._starting is not None:
-            self._starting.wait(UP_WITHIN_S)
+        self._await_spawned()
         self._run("stack.stop")
 
     def alive(self, name: str) -> psutil.Process | None:
@@ -114,6 +113,16 @@ class Victims:
     @property
     def _stream(self) -> tuple[str, ...]:
         return ("stack.services", "stream", "--folds", str(len(self.folds)))
+
+    def _spawn(self, *module: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", *module]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=PROJECT_ROOT, env=self._environment, stdout=quiet, stderr=quiet)
+
+    def _await_spawned(self) -> None:
+        for process in (self._starting, self._materializing):
+            if process is not None:
+                process.wait(UP_WITHIN_S)
 
     def _run(self, *module: str) -> None:
         command = [sys.executable, "-m", *module]
