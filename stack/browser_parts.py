@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from feature_repo.settings import PROJECT_ROOT
-from stack import stamps, steps
+from stack import chromium, stamps, steps
 from stack.python_parts import LOGS, VENV
 
 SOURCES = (PROJECT_ROOT / "package.json", PROJECT_ROOT / "package-lock.json")
@@ -19,9 +19,13 @@ class NoNode(RuntimeError):
     """Neither a Node >= 20 with npm on PATH, nor the one that a Python wheel brings."""
 
 
-def install() -> None:
-    """`npm ci` of the committed lock, every package checked against its hash, no script of a package run."""
-    wanted = stamps.of(*SOURCES)
+def install(*, for_tests: bool) -> None:
+    """`npm ci` of the committed lock, every package checked against its hash, no script of a package run.
+
+    for_tests  also bring a Chromium (the lock's development part, 67 MB) where PATH has none
+    """
+    with_browser = for_tests and chromium.is_wanted()
+    wanted = stamps.of(*SOURCES) + (" with a browser" if with_browser else "")
     if stamps.read(ASSETS) == wanted:
         return
     for source in SOURCES:
@@ -29,7 +33,7 @@ def install() -> None:
     npm = _npm()
     steps.run(
         "Fetching the browser assets (a few seconds)",
-        [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", *([] if with_browser else ["--omit=dev"])],
         LOGS / "npm.log",
         cwd=ASSETS.parent,
         environment={
@@ -38,6 +42,8 @@ def install() -> None:
             "NODE_USE_SYSTEM_CA": "1",  # beside Node's own: a company's certificate is the machine's
         },
     )
+    if with_browser:
+        chromium.unpack(_node(npm))
     stamps.write(ASSETS, wanted)
 
 
@@ -50,6 +56,11 @@ def _npm() -> list[Path]:
     if packaged is None:
         raise NoNode(f"No Node {OLDEST_NODE} or newer with npm on PATH, and no nodejs wheel for this platform. Install Node.")
     return [packaged / "bin" / "node", packaged / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+
+
+def _node(npm: list[Path]) -> Path:
+    """The Node that runs this npm: the wheel's own, else that of PATH."""
+    return npm[0] if len(npm) > 1 else Path(str(shutil.which("node")))
 
 
 def _version(node: str) -> int:

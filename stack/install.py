@@ -21,9 +21,10 @@ def main() -> None:
 
     try:
         with stamps.one_set_up_at_a_time():
-            python_parts.install(lock="app" if "--without-dev" in sys.argv else "dev")
+            for_tests = "--without-dev" not in sys.argv
+            python_parts.install(lock="dev" if for_tests else "app")
             jvm_parts.install()
-            browser_parts.install()
+            browser_parts.install(for_tests=for_tests)
             kernel_parts.install()
     except (steps.StepFailed, python_parts.NoVenv, browser_parts.NoNode, NoJava) as problem:
         sys.exit(f"make setup: {problem}")

@@ -146,7 +146,7 @@ def running(settings: Settings, store: Any, models: Models) -> Iterator[Service]
     )
     app = create_app(settings, store, models, DecisionLog(topic, spool, metrics), metrics)
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:

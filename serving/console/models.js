@@ -10,7 +10,7 @@ const EVERY_MS = 30_000;
 let known = [];
 
 export function startModels() {
-  show("models", notice("loading", "Asking what is served …"));
+  show("model-cards", notice("loading", "Asking what is served …"));
   addEventListener("key", refresh);
   addEventListener("view", ({ detail }) => detail === "models" && refresh());
   setInterval(() => document.hidden || refresh(), EVERY_MS);
@@ -23,9 +23,9 @@ export const thresholdsOf = (name) => known.find((model) => model.name === name)
 async function refresh() {
   try {
     known = (await ask("/v1/models")).models;
-    show("models", ...known.map(card));
+    show("model-cards", ...known.map(card));
   } catch (problem) {
-    show("models", notice("bad", problem.message));
+    show("model-cards", notice("bad", problem.message));
   }
 }
 

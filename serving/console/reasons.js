@@ -17,9 +17,7 @@ export function showReasons(reasons) {
     element("span", { class: "key raises" }), "raises it; the length is the exact share in the log-odds",
   );
   const spoken = table("Reasons: feature, value, share in the log-odds", ["Feature", "Value", "Log-odds"], rows);
-  spoken.classList.add("unseen");
-  spoken.removeAttribute("tabindex");
-  return show("reasons", list, legend, spoken);
+  return show("reasons", list, legend, element("div", { class: "unseen" }, spoken.querySelector("table")));
 }
 
 function line(reason, largest) {

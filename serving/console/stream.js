@@ -11,7 +11,7 @@ import { isOpen, open } from "./views.js";
 const KEPT = 500;
 const SHOWN = 100;
 const RETRY_MS = 2_000;
-const BREAK = `kill $(cat "\${DATA_DIR:-data}/run/fold.pid")\nmake stream ONLY=fold    # and it catches up`;
+const BREAK = "kill $(cat $DATA_DIR/run/fold.pid)\nmake stream ONLY=fold";
 
 const records = [];
 const now = { paused: false, state: "connecting …", dirty: true, ending: new AbortController() };
