@@ -1,7 +1,7 @@
 """Putting the service together; everything it talks to is passed in."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from serving.platform_routes import Platform, platform_router
 from serving.problems import Problem, of_status
 from serving.readiness import Readiness
 from serving.reading import Reading
+from serving.refresh import Refresh
 from serving.routes import Api, api_router
 from serving.scoring import Scorer
 from serving.status import Status
@@ -36,30 +37,39 @@ DESCRIPTION = "Fraud decisions from features that mean the same in training, in 
 
 
 def create_app(
-    settings: Settings, store: Any, models: Models, decisions: DecisionLog, metrics: Metrics | None = None
+    settings: Settings,
+    store: Any,
+    models: Models,
+    decisions: DecisionLog,
+    metrics: Metrics | None = None,
+    registry: str | None = None,
 ) -> FastAPI:
     """The service.
 
     store      plumbline.FeatureStore
     models     bound models by name, a reason where there is none (binding.bind)
     decisions  where every score is logged; started and closed with the app
+    registry   MLflow's address, where new champions are looked for while the app runs; None: nowhere
     """
     metrics = metrics or Metrics()
     reading = Reading(metrics)
     applied = Applied(store, models)
     live = Live(LiveTopics(settings.kafka_bootstrap_servers))
-    readiness = Readiness(store, applied, models, reading)
+    scorer = Scorer(store, models, applied, metrics)
+    folder = settings.data_dir / "models"
+    refresh = Refresh(registry, models, store, settings.reports_path, folder, metrics)
+    readiness = Readiness(store, applied, models, reading, refresh.refused)
+    background = (readiness.warm_up, lambda: refresh.run(applied, scorer.recorded))
     app = FastAPI(
         title="Plumbline", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
-        redirect_slashes=False, lifespan=_lifespan(readiness, reading, decisions, live),
+        redirect_slashes=False, lifespan=_lifespan(background, reading, decisions, live),
     )  # fmt: skip
     app.add_middleware(Guard, keyring=Keyring(parse_keys(settings.api_keys)), metrics=metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
-    scorer = Scorer(store, models, applied, metrics)
     batching = Batching(scorer, reading, metrics)
     app.include_router(api_router(Api(store, scorer, batching, reading, decisions, applied, live)))
-    cards = partial(model_cards, models, settings.data_dir / "models", settings.reports_path / "train.json")
+    cards = partial(model_cards, models, folder, settings.reports_path / "train.json")
     app.include_router(platform_router(Platform(store, reading, applied, Status(settings, store), live, cards)))
     _add_probes(app, readiness, metrics)
     add_pages(app, settings)
@@ -70,14 +80,17 @@ def create_app(
     return app
 
 
-def _lifespan(readiness: Readiness, reading: Reading, decisions: DecisionLog, live: Live) -> Any:
+def _lifespan(
+    background: Sequence[Callable[[], Coroutine[Any, Any, None]]], reading: Reading, decisions: DecisionLog, live: Live
+) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         decisions.start()
         live.start()
-        warming = asyncio.create_task(readiness.warm_up())
+        tasks = [asyncio.create_task(start()) for start in background]
         yield
-        warming.cancel()
+        for task in tasks:
+            task.cancel()
         reading.close()
         decisions.close()
 

@@ -45,6 +45,10 @@ class Applied:
             if isinstance(model, Model):
                 self.require(model)
 
+    def forget(self) -> None:
+        """Look again at the next question: a model was put in another's place."""
+        self._written_at = NEVER_LOOKED
+
     def _look(self) -> None:
         with self._lock:
             written_at = self._registry.stat().st_mtime_ns if self._registry.exists() else None

@@ -16,15 +16,14 @@ from serving.problems import unavailable
 from serving.reading import Reading
 from serving.scoring import Scored, Scorer, now_utc
 
-MOST_TOGETHER = 32
+MOST_TOGETHER = 16
 AT_ONCE = 2
 """Batches in work: one waits for the store while the other is computed."""
 
-LONGEST_WAIT_S = 0.015
-ALWAYS_ROOM = 8
-"""Requests that may wait whatever the estimate says, so that a stutter does not refuse anybody."""
+LONGEST_WAIT_S = 0.012
+"""A request that would wait for longer is refused, unless it goes with the very next batch."""
 
-WEIGHT = 0.1
+WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,14 @@ class Batching:
     def __init__(self, scorer: Scorer, reading: Reading, metrics: Metrics) -> None:
         self._scorer, self._reading, self._metrics = scorer, reading, metrics
         self._queue: deque[_Waiting] = deque()
-        self._in_work, self._rows_in_work = 0, 0
-        self._row_s = 0.0
+        self._in_work = 0
+        self._batch_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def require_room(self) -> None:
         """Raise the 503 Problem when a request that came now would wait for too long."""
-        ahead = len(self._queue) + self._rows_in_work
-        if ahead > ALWAYS_ROOM and ahead * self._row_s > LONGEST_WAIT_S:
+        batches_ahead = len(self._queue) // MOST_TOGETHER
+        if batches_ahead and batches_ahead * self._batch_s > LONGEST_WAIT_S:
             self._metrics.shed.inc()
             raise unavailable("overload", "The service is at its capacity", "POST /v1/score", "Send it again in a second.")
 
@@ -66,7 +65,7 @@ class Batching:
             batch = [self._queue.popleft() for _ in range(min(MOST_TOGETHER, len(self._queue)))]
             batch = [waiting for waiting in batch if not waiting.outcome.done()]
             if batch:
-                self._in_work, self._rows_in_work = self._in_work + 1, self._rows_in_work + len(batch)
+                self._in_work += 1
                 task = asyncio.create_task(self._score(batch))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -80,10 +79,9 @@ class Batching:
         except Exception as error:  # noqa: BLE001  each of those who wait raises it
             outcomes = [error] * len(batch)
         finally:
-            self._in_work, self._rows_in_work = self._in_work - 1, self._rows_in_work - len(batch)
+            self._in_work -= 1
             self._begin()
-        row_s = (time.perf_counter() - began) / len(batch) / AT_ONCE
-        self._row_s += WEIGHT * (row_s - self._row_s)
+        self._batch_s += WEIGHT * ((time.perf_counter() - began) / AT_ONCE - self._batch_s)
         self._metrics.batches.observe(len(batch))
         for waiting, outcome in zip(batch, outcomes, strict=True):
             _settle(waiting.outcome, outcome)

@@ -54,7 +54,7 @@ def bind(store: Store, champions: Mapping[str, Champion | None], train_report: P
     if not any(champions.values()) and not train_report.exists():
         raise NothingTrained(f"No model has a champion and {train_report} does not exist; run `make train`.")
     return {
-        name: missing_reason(name, train_report) if champion is None else _bound(store, champion)
+        name: missing_reason(name, train_report) if champion is None else bind_one(store, champion)
         for name, champion in champions.items()
     }
 
@@ -96,7 +96,8 @@ def require_contract(store: Store, model: Model) -> Any:
     return service
 
 
-def _bound(store: Store, champion: Champion) -> Model:
+def bind_one(store: Store, champion: Champion) -> Model:
+    """Load a champion and check it against the applied definitions. Raises ContractMismatch or ModelFileError."""
     model = load_model(champion.folder, champion.version)
     label = f"Champion {champion.name} version {champion.version}"
     service = require_contract(store, model)

@@ -26,7 +26,7 @@ class Metrics:
             "plumbline_store_failures_total", "Requests refused because of the store", ["cause"], registry=registry
         )
         self.batches = Histogram(
-            "plumbline_scored_together", "Requests scored by one read", buckets=(1, 2, 4, 8, 16, 32), registry=registry
+            "plumbline_scored_together", "Requests scored by one read", buckets=(1, 2, 4, 8, 16), registry=registry
         )
         self.shed = Counter("plumbline_shed_total", "Scores refused at capacity, before their body was read", registry=registry)
         self.scores = Histogram("plumbline_score", "Scores given", ["model"], buckets=SCORE_BUCKETS, registry=registry)
@@ -38,6 +38,11 @@ class Metrics:
         self.log_backlog = Gauge("plumbline_decision_log_backlog", "Decisions waiting in memory", registry=registry)
         self.spool_bytes = Gauge("plumbline_decision_spool_bytes", "Decisions waiting on disk", registry=registry)
         self.model = Gauge("plumbline_model_info", "The models being served", ["name", "version"], registry=registry)
+
+        self.champion_refused = Gauge(
+            "plumbline_champion_refused", "1 while a newer champion is not served because it failed its check", ["name"],
+            registry=registry,
+        )  # fmt: skip
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""

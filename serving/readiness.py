@@ -2,29 +2,33 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from plumbline import StoreUnavailable
 from serving.applied import Applied
 from serving.binding import Models
 from serving.logs import LOGGER, event
-from serving.messages import ScoreRequest, Transaction
+from serving.messages import ScoreRequest
 from serving.model_file import Model
 from serving.problems import unavailable
 from serving.reading import Reading
+from serving.recorded import PROBE_USER, PROBES
 from serving.scoring import entity_row, now_utc
 
-PROBE_USER = "readiness-probe"
-PROBES = (ScoreRequest(user_id=PROBE_USER), ScoreRequest(user_id=PROBE_USER, transaction=Transaction()))
 PROBE_LASTS_S = 0.2
 RETRY_S = 0.5
 
 
 class Readiness:
-    """Warms up the read path once, then answers probes with a real read, at most five a second."""
+    """Warms up the read path once, then answers probes with a real read, at most five a second.
 
-    def __init__(self, store: Any, applied: Applied, models: Models, reading: Reading) -> None:
+    refused  why a newer champion is not served, by model; the old one serves, so this is no failure
+    """
+
+    def __init__(self, store: Any, applied: Applied, models: Models, reading: Reading, refused: Mapping[str, str]) -> None:
         self._store, self._applied, self._models, self._reading = store, applied, models, reading
+        self._refused = refused
         self._warm, self._failure, self._last_probe = False, "", -PROBE_LASTS_S
 
     async def warm_up(self) -> None:
@@ -48,7 +52,7 @@ class Readiness:
         if time.monotonic() - self._last_probe > PROBE_LASTS_S:
             await self._reading.run(self._read_user)
             self._last_probe = time.monotonic()
-        return {"status": "ready", "store": "ok", "contract": "ok", "models": self._served()}
+        return {"status": "ready", "store": "ok", "contract": "ok", "models": self._served(), "refused": dict(self._refused)}
 
     def _tell(self, error: Exception) -> None:
         failure = "The online store is not reachable" if isinstance(error, StoreUnavailable) else f"The first read: {error}"

@@ -16,6 +16,7 @@ from serving.messages import ScoreRequest, Transaction
 from serving.metrics import Metrics
 from serving.model_file import Model
 from serving.problems import unprocessable
+from serving.recorded import Recorded
 
 REASONS = 5
 
@@ -49,6 +50,7 @@ class Scorer:
     """
 
     def __init__(self, store: Any, models: Models, applied: Applied, metrics: Metrics) -> None:
+        self.recorded = Recorded()
         self._store, self._models, self._applied, self._metrics = store, models, applied, metrics
 
     def model_for(self, request: ScoreRequest) -> Model:
@@ -106,6 +108,8 @@ class Scorer:
         started = time.perf_counter()
         answers = self._store.read_online(model.reads, entity_rows, at=at)
         self._metrics.store_reads.observe(time.perf_counter() - started)
+        for row in entity_rows:
+            self.recorded.keep(model.name, row)
         rows = model.rows([answer.features for answer in answers])
         scores = model.scores(rows)
         why = self._reasons(model, requests, scores, rows)

@@ -29,7 +29,7 @@ def serve(settings: Settings, listener: socket.socket, fetching: ChampionFetch, 
     store = open_store(settings)
     models = bind(store, fetching.result(), settings.reports_path / "train.json")
     metrics = Metrics()
-    app = create_app(settings, store, models, decision_log(settings, metrics), metrics)
+    app = create_app(settings, store, models, decision_log(settings, metrics), metrics, settings.mlflow_tracking_uri)
     logs.event(
         "listening",
         address=f"http://{settings.api_host}:{settings.api_port}",
