@@ -72,7 +72,7 @@ def _configure(home: Path, port: int) -> Path:
 
 def _format(properties: Path) -> None:
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    command = _java(properties.parent, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties))
+    command = _java(properties.parent, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(properties))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise NotStarted(f"The broker's storage under {properties.parent} could not be formatted: {done.stderr.strip()}")
