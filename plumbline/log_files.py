@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DATE_PARTITION = "event_date"
 """Hive folder `event_date=YYYY-MM-DD` of a log whose time is its column event_timestamp."""
+READ_AGAIN = 10
 _PARQUET = pads.ParquetFileFormat()
 _ZONE_SLACK = timedelta(days=1)
 _T = TypeVar("_T")
@@ -112,13 +113,15 @@ def parquet_fragment(path: str, filesystem: fs.FileSystem) -> pads.ParquetFileFr
 
 
 def retried(read: Callable[[], _T]) -> _T:
-    """Call `read` again once when a file vanished under it (a compaction replaced small files by a large one)."""
-    try:
-        return read()
-    except LogNotFoundError:
-        raise
-    except FileNotFoundError:
-        return read()
+    """Call `read` again when a file vanished under it (a compaction replaced a day's small files by a large one)."""
+    for _ in range(READ_AGAIN):
+        try:
+            return read()
+        except LogNotFoundError:
+            raise
+        except FileNotFoundError:
+            continue
+    return read()
 
 
 def filesystem_of(path: str) -> tuple[fs.FileSystem, str]:

@@ -6,13 +6,17 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kafka.errors import KafkaError
 
 from feature_repo.settings import LOOPBACK, PROJECT_ROOT, Settings
 from streaming import manifests
+from streaming.compaction import RowsChanged
 from streaming.event_topics import EVENT_TOPICS
 from streaming.patience import Patience, Stopped
 from streaming.topic_archive import TopicArchive
@@ -27,6 +31,7 @@ BYTES_PER_FILE = 64 * 1024 * 1024
 LOOK_EVERY_S = 0.5
 PAUSE_AFTER_FAILURE_S = 3.0
 FINISH_WITHIN_S = 15.0
+COMPACT_EVERY_S = 600.0
 
 log = logging.getLogger("archive")
 
@@ -52,9 +57,13 @@ def run(settings: Settings, stop: threading.Event) -> None:
         for archive in archives:
             patience.keep_trying(functools.partial(archive.start, spark), KafkaError, "Kafka")
             opened.callback(archive.stop, FINISH_WITHIN_S)
+        compacted_at = -COMPACT_EVERY_S
         while not stop.wait(LOOK_EVERY_S):
             for archive in archives:
                 _restart_if_failed(archive, spark, patience)
+            if time.monotonic() - compacted_at >= COMPACT_EVERY_S:
+                _compact(archives)
+                compacted_at = time.monotonic()
     log.info("stopped; the manifests say how far the logs go")
 
 
@@ -94,6 +103,15 @@ def _restart_if_failed(archive: TopicArchive, spark: "SparkSession", patience: P
         log.warning("%s: the query failed and begins again in %.0f s: %s", archive.name, PAUSE_AFTER_FAILURE_S, failure)
         patience.pause(PAUSE_AFTER_FAILURE_S)
         patience.keep_trying(functools.partial(archive.start, spark), KafkaError, "Kafka")
+
+
+def _compact(archives: Sequence[TopicArchive]) -> None:
+    """What cannot be compacted now (a full disk) stays as it is and is tried again."""
+    for archive in archives:
+        try:
+            archive.compact(datetime.now(UTC))
+        except (OSError, RowsChanged) as error:
+            log.warning("%s: small files stay as they are: %s", archive.name, error)
 
 
 def main() -> int:

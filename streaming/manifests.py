@@ -2,6 +2,7 @@
 
 A manifest holds the last offset copied per partition, inclusive and cumulative, so the newest one says all. A file is
 named after the first offset of its batch: one that begins after the newest manifest was left by an unfinished batch.
+Compacted files (compaction.py) hold committed rows only.
 """
 
 import fcntl
@@ -58,9 +59,10 @@ def recover(log: Path) -> dict[int, int]:
     """
     numbers = _numbers(log)
     files = list(_archived(log))
-    if not numbers and files:
+    unnamed = 0 if numbers else len(list(log.glob("event_date=*/archive-*.parquet")))
+    if unnamed:
         raise ArchiveRefused(
-            f"{log} holds {len(files)} archived files and no {COMMITS}/batch-*.json that says which are whole. Put the "
+            f"{log} holds {unnamed} archived files and no {COMMITS}/batch-*.json that says which are whole. Put the "
             f"manifests back, or delete {log}/event_date=*/archive-*.parquet: the topic is then copied again."
         )
     if not numbers:
@@ -81,6 +83,18 @@ def committed(log: Path) -> dict[int, int]:
         return {}
     offsets = json.loads(_path(log, numbers[-1]).read_text())["end_offsets"]
     return {int(partition): int(offset) for partition, offset in offsets.items()}
+
+
+def committed_files(log: Path, folder: Path) -> list[Path]:
+    """The archived files of one day's folder that the newest manifest covers, compacted ones included, by name."""
+    ends = committed(log)
+    batches = [path for path, partition, first_offset in _archived(log, folder.name) if first_offset <= ends.get(partition, -1)]
+    return sorted([*batches, *folder.glob("archive-compacted-*.parquet")])
+
+
+def newest(log: Path) -> int:
+    """The number of the newest manifest; raises IndexError when there is none."""
+    return _numbers(log)[-1]
 
 
 def commit(log: Path, end_offsets: Mapping[int, int]) -> None:
@@ -115,8 +129,9 @@ def _numbers(log: Path) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-def _archived(log: Path) -> Iterator[tuple[Path, int, int]]:
-    for path in log.glob("event_date=*/archive-*.parquet"):
+def _archived(log: Path, day: str = "event_date=*") -> Iterator[tuple[Path, int, int]]:
+    """Files of batches: path, partition and first offset. A compacted file has no batch."""
+    for path in log.glob(f"{day}/archive-*.parquet"):
         match = _ARCHIVED.fullmatch(path.name)
         if match:
             yield path, int(match["partition"]), int(match["first_offset"])

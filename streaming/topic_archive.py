@@ -4,13 +4,15 @@ import functools
 import json
 import logging
 import shutil
+import threading
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from kafka import KafkaConsumer, TopicPartition
 
 from feature_repo.settings import Settings
-from streaming import manifests
+from streaming import compaction, manifests
 from streaming.archive_files import COPIED_SPARK, copy
 from streaming.event_topics import EventTopic, allowed_lateness_us
 
@@ -37,6 +39,8 @@ class TopicArchive:
         self._lateness_us = allowed_lateness_us(topic)
         self._committed: dict[int, int] = {}
         self._query: StreamingQuery | None = None
+        self._scratch = settings.data_dir / "compacting" / topic.name
+        self._writing = threading.Lock()
 
     def start(self, spark: "SparkSession") -> None:
         """Begin after the newest manifest; raises ArchiveRefused or KafkaError.
@@ -45,6 +49,7 @@ class TopicArchive:
         nothing of them, is made anew, so that a lost or an old one changes nothing.
         """
         self._committed = manifests.recover(self._log)
+        compaction.recover(self._log, self._scratch)
         offsets = self._starting_offsets()
         shutil.rmtree(self._checkpoint, ignore_errors=True)
         self._stream(spark, offsets)
@@ -55,6 +60,13 @@ class TopicArchive:
         if self._query is None or self._query.isActive:
             return None
         return str(self._query.exception() or "it was stopped").partition("\n")[0]
+
+    def compact(self, now: datetime) -> None:
+        """Make one file of the small ones of each closed day, between two batches."""
+        for folder in compaction.closed_days(self._log, now):
+            with self._writing:
+                files = compaction.compact(self._log, folder, self._scratch)
+            log.info("%s: %d small files of %s are one", self.name, files, folder.name)
 
     def stop(self, within_s: float) -> None:
         """Let the batch at hand finish, at most `within_s` seconds, then end the query."""
@@ -85,6 +97,10 @@ class TopicArchive:
         )
 
     def _write_batch(self, records: "DataFrame", _batch_id: int) -> None:
+        with self._writing:
+            self._write(records)
+
+    def _write(self, records: "DataFrame") -> None:
         began_at = time.monotonic()
         task = functools.partial(
             copy, topic=self._topic.name, log=self._log, committed=self._committed, lateness_us=self._lateness_us

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.ingest.exchange import exchange
 from pipelines.ingest.log_files import HISTORY
+from plumbline.exchange import exchange
 
 COMMITS = "_commits"
 MANIFEST = "history.json"
