@@ -16,6 +16,7 @@ from streaming.dead_letters import DeadLetters
 from streaming.event_topics import EVENT_TOPICS
 from streaming.fold_metrics import FoldMetrics, PortTaken
 from streaming.membership import Membership
+from streaming.parity_figures import ParityFigures
 from streaming.patience import Patience, Stopped
 from streaming.topic_checks import TopicRefused, require_topics
 
@@ -67,6 +68,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings, metrics = Settings.from_env(), FoldMetrics()
+    metrics.registry.register(ParityFigures(settings.reports_path / "parity.json"))
     try:
         metrics.serve(settings.fold_metrics_port)
         run(settings, metrics, stop)

@@ -1,6 +1,7 @@
 """Parity: every logged answer is what the log says, and an answer that is not is told with its cause."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,13 +20,14 @@ from feature_repo.settings import Settings
 from pipelines.parity import causes
 from pipelines.parity.__main__ import Parity, once
 from pipelines.parity.parity_metrics import ParityMetrics
-from pipelines.parity.tally import Mismatch
+from pipelines.parity.tally import Mismatch, Tally
 from plumbline import FeatureStore
 from stack import topics
 from streaming import manifests
 from streaming.archive_files import write
 from streaming.door import Record, admit
 from streaming.event_topics import TRANSACTIONS, allowed_lateness_us
+from streaming.parity_figures import ParityFigures
 
 COUNT, SUM = "user_activity__event_id_count_1d", "user_payments__payment_cents_sum_1d"
 
@@ -296,3 +298,14 @@ def test_the_totals_are_told_to_prometheus_and_kept_in_the_report(world: World):
     report = json.loads((world.settings.reports_path / "parity.json").read_text())
     assert report["mismatches"] == report["by_cause"]["unexplained"] == 1
     assert "answered 41, the log says 1" in report["examples"][0]
+
+
+def test_the_folds_metrics_tell_the_last_report(tmp_path: Path):
+    registry, report = CollectorRegistry(), tmp_path / "parity.json"
+    registry.register(ParityFigures(report))
+    before = generate_latest(registry).decode()
+
+    report.write_text(json.dumps(Tally(answers=2, equal=1, different=1, mismatches=Counter(decay=3)).report()))
+
+    assert before == ""
+    assert 'plumbline_parity_report_mismatches{cause="decay"} 3.0' in generate_latest(registry).decode()
