@@ -1,5 +1,6 @@
 """The console for everybody: by keyboard, by screen reader, on a phone, with a key, with hostile ids, with nothing to show."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -122,6 +123,38 @@ def test_what_is_not_there_is_said_to_be_missing(console: Seen):
     console.page.get_by_label("Show").select_option("alerts")
     expect(console.one("#stream")).to_contain_text("Nothing of this kind yet.")
     assert console.errors() == []
+
+
+def test_a_model_has_a_card_with_its_thresholds_and_what_the_gate_said(console: Seen, service: Service):
+    check = {"name": "beats the base rate", "passed": False, "detail": "0.03 is not above 0.05"}
+    gate = {"promoted": False, "reason": "no better than guessing", "checks": [check]}
+    reports = service.settings.reports_path
+    reports.mkdir(exist_ok=True)
+    (reports / "train.json").write_text(json.dumps({"models": {"transaction_fraud": {"trained": True, "gate": gate}}}))
+
+    console.open("/#models")
+
+    card = console.one("article").filter(has_text="transaction fraud")
+    expect(card.locator(".badge").first).to_have_text("champion, version 1")
+    expect(card.locator(".gate")).to_have_text(
+        "Not promoted. no better than guessingfailedbeats the base rate: 0.03 is not above 0.05"
+    )
+    expect(card.locator("dd").nth(3)).to_have_text("0.7")
+    assert console.errors() == []
+
+
+def test_a_difference_between_online_and_offline_is_an_alarm(console: Seen, service: Service):
+    report = service.settings.reports_path / "parity.json"
+    report.parent.mkdir(exist_ok=True)
+    console.open("/#live")
+    expect(console.one("[data-part=parity]")).to_contain_text("not measured")
+
+    report.write_text(json.dumps({"answers": 40, "mismatches": 2}))
+
+    expect(console.one("[data-part=parity]")).to_contain_text("2 mismatches")
+    expect(console.one("#alarm")).to_contain_text("Online and offline disagree.")
+    report.unlink()
+    expect(console.one("#alarm")).not_to_contain_text("disagree")
 
 
 def test_a_console_whose_service_needs_a_key_asks_for_it_once_and_keeps_it_for_the_tab(browser: Browser, service: Service):

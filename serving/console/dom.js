@@ -49,7 +49,12 @@ export function table(caption, heads, rows, { numeric = [], className = "" } = {
 
 /** A quiet sentence where there is nothing to show; `kind` is empty, loading or bad. */
 export function notice(kind, text) {
-  return element("p", { class: `notice ${kind}` }, text);
+  return element("p", { class: `notice ${kind}` }, ...sentence(text));
+}
+
+/** A sentence's words, what stands between backquotes as code. */
+export function sentence(text) {
+  return text.split("`").map((words, index) => (index % 2 === 1 ? element("code", {}, words) : words));
 }
 
 /** Say something to a screen reader without moving the focus. */

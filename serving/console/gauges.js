@@ -2,7 +2,7 @@
 
 import { element, notice, shape, show, table } from "./dom.js";
 import { words } from "./feature_names.js";
-import { dateTime, duration, number } from "./format.js";
+import { ABSENT, dateTime, duration, number } from "./format.js";
 import { lagOf } from "./health_rules.js";
 
 const KEPT = 60;
@@ -22,10 +22,10 @@ export function showFreshness(status) {
     element(
       "div",
       { class: "figures" },
-      figure("behind", lag === null ? "–" : number(lag), "records"),
-      figure("median", delay ? `≤ ${duration(delay.p50 / 1e3)}` : "–", "log to store"),
-      figure("p99", delay?.p99 ? `≤ ${duration(delay.p99 / 1e3)}` : "–", "log to store"),
-      figure("applied", number(folds.reduce((sum, fold) => sum + (fold.applied_events ?? 0), 0)), "events"),
+      figure("behind", lag === null ? ABSENT : number(lag), "records"),
+      figure("median", delay ? `≤ ${duration(delay.p50 / 1e3)}` : ABSENT, "log to store"),
+      figure("p99", delay?.p99 ? `≤ ${duration(delay.p99 / 1e3)}` : ABSENT, "log to store"),
+      figure("applied", folds.length === 0 ? ABSENT : number(folds.reduce((sum, fold) => sum + (fold.applied_events ?? 0), 0)), "events"),
     ),
     spark(lags),
     viewTable(status.answer.views ?? {}),
@@ -49,7 +49,7 @@ function spark(values) {
 }
 
 function viewTable(views) {
-  const rows = Object.entries(views).map(([view, { lag_records: lag }]) => [words(view), lag === null ? "–" : number(lag)]);
+  const rows = Object.entries(views).map(([view, { lag_records: lag }]) => [words(view), lag === null ? ABSENT : number(lag)]);
   return rows.length === 0 ? null : table("Records each view lacks", ["View", "Behind"], rows, { numeric: [1] });
 }
 

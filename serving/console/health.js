@@ -1,7 +1,7 @@
 // The strip that is always in sight: every part, whether it works, and the alarm when one does not.
 
 import { apiKey, ask } from "./api.js";
-import { element, part, shape, show } from "./dom.js";
+import { element, part, sentence, shape, show } from "./dom.js";
 import { duration, number } from "./format.js";
 import { alarmsOf, cellsOf } from "./health_rules.js";
 import { showFreshness, showParity } from "./gauges.js";
@@ -46,7 +46,7 @@ function tellAlarms(alarms) {
   const said = alarms.map(({ what, remedy }) => `${what} ${remedy}`).join("\n");
   if (part("alarm").dataset.said === said) return;
   part("alarm").dataset.said = said;
-  show("alarm", ...alarms.map(({ what, remedy }) => element("p", {}, element("strong", {}, what), ` ${remedy}`)));
+  show("alarm", ...alarms.map(({ what, remedy }) => element("p", {}, element("strong", {}, what), " ", ...sentence(remedy))));
 }
 
 function showLinks(links) {

@@ -77,8 +77,16 @@ function judged(trained) {
 
 function gate(trained) {
   const promoted = trained.gate?.promoted;
-  const words = promoted ? "Promoted" : "Not promoted";
-  return element("p", { class: `gate ${promoted ? "passed" : "held"}` }, element("strong", {}, `${trained.gate ? words : "Not trained"}. `), trained.gate?.reason ?? trained.reason ?? "");
+  const said = promoted ? "Promoted" : "Not promoted";
+  const checks = (trained.gate?.checks ?? []).map(({ name, passed, detail }) =>
+    element("li", {}, element("span", { class: `badge ${passed ? "approve" : "decline"}` }, passed ? "passed" : "failed"), `${name}: ${detail}`),
+  );
+  return element(
+    "div",
+    { class: `gate ${promoted ? "passed" : "held"}` },
+    element("p", {}, element("strong", {}, `${trained.gate ? said : "Not trained"}. `), trained.gate?.reason ?? trained.reason ?? ""),
+    checks.length > 0 ? element("ul", {}, ...checks) : null,
+  );
 }
 
 function versionTable(versions, served) {

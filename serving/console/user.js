@@ -1,7 +1,7 @@
 // One user: asked for, scored, and watched while the windows move on.
 
 import { ask } from "./api.js";
-import { announce, notice, part, show } from "./dom.js";
+import { announce, notice, part, sentence, show } from "./dom.js";
 import { showFeatures } from "./feature_table.js";
 import { clock } from "./format.js";
 import { showReasons } from "./reasons.js";
@@ -79,7 +79,7 @@ function clear(text = "Score a user, or open one, to see a decision.") {
 }
 
 function refuse(problem) {
-  part("refused").textContent = problem.message;
+  part("refused").replaceChildren(...sentence(problem.message));
   part("refused").hidden = false;
   show("verdict", notice("empty", "No decision."));
 }
