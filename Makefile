@@ -54,7 +54,7 @@ train: up-with-mlflow ## train both models from the log as it was known; FULL=1 
 materialize: up ## compute every entity's state from the log into the online store; START= END= as Feast takes them
 	@$(PY) -m stack.feast_cli materialize $(START) $(END)
 
-stream: up ## start the fold (Kafka -> online store) and the archive (Kafka -> log); ONLY=fold|archive FOLDS=n
+stream: up ## start fold (Kafka -> online store), archive (-> log) and alerts; ONLY=fold|archive|alerts FOLDS=n
 	@$(PY) -m stack.services stream --only "$(ONLY)" --folds "$(FOLDS)"
 
 produce: up ## send live events and their labels; RATE= a second for SECONDS=

@@ -58,7 +58,9 @@ def build(settings: Settings, source: str, mapping: str) -> None:
     run_steps(
         {
             **preparation(settings, source, mapping),
-            "fold and archive": lambda: services.start([services.fold(settings), services.archive(settings)], settings),
+            "fold, archive and alerts": lambda: services.start(
+                [services.fold(settings), services.archive(settings), services.alerts(settings)], settings
+            ),
             "REST API": lambda: services.start([services.api(settings)], settings),
             "Feast's user interface": lambda: ui.bring_up(settings),
         }
@@ -126,7 +128,7 @@ def _command(command: list[str]) -> None:
 
 def _load(settings: Settings, command: list[str]) -> None:
     """The history cannot be replaced under a running archive, so a demo that still runs is stopped first."""
-    running = [name for name in processes.names(settings.data_dir) if name.startswith(("fold", "archive", "api"))]
+    running = [name for name in processes.names(settings.data_dir) if name.startswith(("fold", "archive", "alerts", "api"))]
     if running:
         print(f"stopped for the new history: {', '.join(processes.stop(running, settings.data_dir))}", flush=True)
     _command(command)

@@ -14,7 +14,7 @@ def of(settings: Settings, champions: Mapping[str, str] | None) -> str:
         "make apply": ("no feature is registered", not (settings.data_dir / "registry.db").exists()),
         "make train": ("no model is champion", champions == {}),
         "make materialize": ("the online store is empty", _store_is_empty(settings)),
-        "make stream": ("live events are not read", not _all_run(settings, "fold", "archive")),
+        "make stream": ("live events are not read", not _all_run(settings, "fold", "archive", "alerts")),
         "make serve": ("nobody answers", not _all_run(settings, "api")),
     }
     for command, (reason, is_missing) in missing.items():

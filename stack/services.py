@@ -1,4 +1,4 @@
-"""The project's own long-lived processes: fold, archive and API; `make stream`, `make serve`."""
+"""The project's own long-lived processes: fold, archive, alerts and API; `make stream`, `make serve`."""
 
 import argparse
 import sys
@@ -12,6 +12,9 @@ from stack.processes import NotStarted, Program
 
 FOLD_READY = "plumbline_fold_store_up 1.0"
 """A line of the fold's metrics: it has reached the store and read its positions."""
+
+ALERTS_READY = 'plumbline_alerts_following{by="rules"} 1.0'
+"""A line of the alerts' metrics: the topic is followed; the scores wait for the API by themselves."""
 
 ARCHIVE_READY = ": copied into "
 ARCHIVED_TOPICS = 2
@@ -38,6 +41,18 @@ def archive(settings: Settings) -> Program:
         ready=lambda: _archive_copies(settings),
         environment=for_processes(settings),
         ready_within_s=180,
+    )
+
+
+def alerts(settings: Settings) -> Program:
+    port = settings.alerts_metrics_port
+    return Program(
+        name="alerts",
+        command=[sys.executable, "-m", "streaming.alerts"],
+        ready=lambda: ALERTS_READY in ports.http_get(f"http://{ports.LOOPBACK}:{port}/metrics")[1],
+        ports={port: "ALERTS_METRICS_PORT"},
+        environment={**for_processes(settings), "ALERTS_METRICS_PORT": str(port), "API_PORT": str(settings.api_port)},
+        ready_within_s=120,
     )
 
 
@@ -84,13 +99,15 @@ def _wanted(settings: Settings, arguments: argparse.Namespace) -> list[Program]:
         wanted += [fold(settings, number) for number in range(1, arguments.folds + 1)]
     if arguments.only in ("", "archive"):
         wanted += [archive(settings)]
+    if arguments.only in ("", "alerts"):
+        wanted += [alerts(settings)]
     return wanted
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stack.services", description=__doc__)
     parser.add_argument("service", choices=["stream", "serve"])
-    parser.add_argument("--only", default="", choices=["", "fold", "archive"])
+    parser.add_argument("--only", default="", choices=["", "fold", "archive", "alerts"])
     parser.add_argument("--folds", type=int, default=1)
     arguments = parser.parse_args()
     try:

@@ -34,6 +34,7 @@ def process_lines(settings: Settings) -> list[str]:
     lines.append(_line("fold", f"http://{ports.LOOPBACK}:{settings.fold_metrics_port}/metrics", settings))
     lines += [_line(name, "", settings) for name in folds]
     lines.append(_line("archive", "", settings))
+    lines.append(_line("alerts", f"http://{ports.LOOPBACK}:{settings.alerts_metrics_port}/metrics", settings))
     lines.append(_line("api", served.address(settings), settings))
     return [*lines, _line("ui", ui.address(settings) or "", settings)]
 

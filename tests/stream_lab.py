@@ -52,6 +52,14 @@ def store_client(settings: Settings) -> redis.Redis:
 @contextmanager
 def running(program: processes.Program, settings: Settings) -> Iterator[int]:
     """The pid of a started, ready process of ours; it and its children are ended at the end, if they have not ended."""
+    try:
+        yield start(program, settings)
+    finally:
+        processes.stop([program.name], settings.data_dir)
+
+
+def start(program: processes.Program, settings: Settings) -> int:
+    """The pid of a process of ours that is ready, started where it does not run."""
     named = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "REDIS_CONNECTION_STRING": settings.redis_connection_string,
@@ -59,13 +67,10 @@ def running(program: processes.Program, settings: Settings) -> Iterator[int]:
     }
     program = dataclasses.replace(program, environment={**program.environment, **named})
     processes.start(program, settings.data_dir)
-    try:
-        pid = int(processes.pid_path(program.name, settings.data_dir).read_text())
-        until(lambda: psutil.Process(pid).environ(), within_s=5)  # empty for a moment after the start
-        processes.await_ready(program, settings.data_dir)
-        yield pid
-    finally:
-        processes.stop([program.name], settings.data_dir)
+    pid = int(processes.pid_path(program.name, settings.data_dir).read_text())
+    until(lambda: psutil.Process(pid).environ(), within_s=5)  # empty for a moment after the start
+    processes.await_ready(program, settings.data_dir)
+    return pid
 
 
 def until(ask: Callable[[], T], within_s: float = 60.0) -> T:
