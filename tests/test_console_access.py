@@ -157,6 +157,27 @@ def test_a_difference_between_online_and_offline_is_an_alarm(console: Seen, serv
     expect(console.one("#alarm")).not_to_contain_text("disagree")
 
 
+def test_a_written_file_reads_back_as_it_was_whatever_its_fields_hold(console: Seen):
+    rows = [["a", "b"], ['say "no"', "1,5"], ["two\r\nlines", ""], ["", "ü 👍"], ["=1+1", " spaced "]]
+    console.open()
+
+    read = "async (rows) => { const { parse, write } = await import('/assets/console/csv.js'); return parse(write(rows)); }"
+
+    assert console.page.evaluate(read, rows) == rows
+
+
+def test_an_amount_is_read_to_the_cent_or_refused(console: Seen):
+    texts = ["12.5", "0.07", "1234567890123.99", "1e5", "-1", "1.234", "1,000"]
+    console.open()
+
+    cents = """async (texts) => {
+        const { centsOf } = await import('/assets/console/transaction.js');
+        return texts.map((text) => { try { return centsOf(text); } catch { return null; } });
+    }"""
+
+    assert console.page.evaluate(cents, texts) == [1_250, 7, 123_456_789_012_399, None, None, None, None]
+
+
 def test_a_console_whose_service_needs_a_key_asks_for_it_once_and_keeps_it_for_the_tab(browser: Browser, service: Service):
     keyed = lab_settings(service.settings.data_dir, service.settings.redis_connection_string, API_KEYS=KEY)
     models = both_models(service.settings.data_dir / "keyed", service.store)

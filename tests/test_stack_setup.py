@@ -5,13 +5,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from feature_repo.settings import PROJECT_ROOT, Settings
-from stack import kernel_parts, reporting, stamps
+from stack import chromium, kernel_parts, reporting, stamps
 from stack.run import runnable
 
 TARGETS = {
@@ -161,6 +162,14 @@ def test_the_browser_lock_names_no_registry():
 
     assert '"resolved"' not in text
     assert text.count('"integrity"') > 50
+
+
+def test_a_machine_that_has_a_chromium_is_brought_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "chromium").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert not chromium.is_wanted()
+    assert chromium.found() == chromium.Chromium(tmp_path / "chromium", {})
 
 
 def test_env_example_lists_every_setting_with_its_default():
