@@ -5,6 +5,9 @@ PY := .venv/bin/python
 RUN := $(PY) -m stack.run
 SOURCE ?=
 MAPPING ?=
+INPUT ?=
+OUTPUT ?=
+ENGINE ?= local
 RATE ?= 20
 SECONDS ?= 60
 ONLY ?=
@@ -108,8 +111,8 @@ promote: setup ## make a trained version the champion: MODEL= VERSION= (default:
 rollback: setup ## make the champion before this one the champion again: MODEL=; DRY_RUN=1 only checks
 	@$(RUN) rollback pipelines.rollback "$(MODEL)" $(CHOSEN)
 
-score: setup ## score one user from the command line
-	@$(RUN) score serving.score
+score: setup ## score a file of requests, each as of its own instant; INPUT= OUTPUT= (ENGINE=spark for large ones)
+	@$(RUN) score pipelines.score --input "$(INPUT)" --output "$(OUTPUT)" --engine "$(ENGINE)"
 
 lock: setup ## compile requirements/*.lock and package-lock.json anew from what is declared
 	@$(PY) -m stack.lock
