@@ -9,19 +9,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from feast.errors import PushSourceNotFoundException
 from kafka.errors import KafkaError
 
-from feature_repo import open_store
 from feature_repo.settings import Settings
-from plumbline import StoreUnavailable
 from plumbline.log_files import LogNotFoundError
+from plumbline.store_client import StoreUnavailable
 from streaming import manifests
 from streaming.event_topics import EVENT_TOPICS
 from streaming.letter_file import FileRefused, Letter, Place, read_file, read_letters, write_file
-from streaming.reconciliation import Reconciliation, reconcile
 from streaming.resubmission import resubmit, sent_before
+
+if TYPE_CHECKING:
+    from streaming.reconciliation import Reconciliation
 
 FILE = "dead-letters.jsonl"
 REASONS_SHOWN = 20
@@ -71,7 +72,12 @@ def send_repaired(settings: Settings, path: Path) -> bool:
 
 def _reconciled(
     settings: Settings, log_ends: Mapping[str, Mapping[int, int]], letters: Mapping[Place, Letter]
-) -> Iterator[Reconciliation]:
+) -> "Iterator[Reconciliation]":
+    from feast.errors import PushSourceNotFoundException  # Feast takes seconds to import; sending needs none of it
+
+    from feature_repo import open_store
+    from streaming.reconciliation import reconcile
+
     store = open_store(settings)
     for topic in EVENT_TOPICS:
         try:

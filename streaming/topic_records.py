@@ -6,6 +6,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 POLL_MS = 500
+ANSWERS_WITHIN_MS = 5_000
 
 
 def records(bootstrap_servers: str, topic: str, since_ms: int | None = None) -> Iterator[Any]:
@@ -15,7 +16,9 @@ def records(bootstrap_servers: str, topic: str, since_ms: int | None = None) -> 
 
     Raises kafka.errors.KafkaError when no broker answers.
     """
-    with KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), enable_auto_commit=False) as consumer:
+    with KafkaConsumer(
+        bootstrap_servers=bootstrap_servers.split(","), enable_auto_commit=False, bootstrap_timeout_ms=ANSWERS_WITHIN_MS
+    ) as consumer:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         ends = consumer.end_offsets(partitions)
         starts = starting_at(consumer, partitions, since_ms)

@@ -17,6 +17,7 @@ SCHEMAS = {"transactions": event_schema.TRANSACTIONS, "labels": event_schema.LAB
 ADD_COLUMNS = {"transactions": row_level.add_columns, "labels": row_level.add_label_columns}
 IDS = ("user_id", "merchant_id", "device_id")
 POLL_MS = 500
+ANSWERS_WITHIN_MS = 5_000
 
 
 class TopicRows:
@@ -53,7 +54,9 @@ class TopicRows:
 
     def _read(self, topic: str) -> Iterator[dict[str, Any]]:
         """The topic's records about the entities, those that are JSON objects with a time."""
-        with KafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False) as consumer:
+        with KafkaConsumer(
+            bootstrap_servers=self._servers, enable_auto_commit=False, bootstrap_timeout_ms=ANSWERS_WITHIN_MS
+        ) as consumer:
             partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
             ends = consumer.end_offsets(partitions)
             consumer.assign(partitions)
