@@ -13,8 +13,8 @@ export function showReasons(reasons) {
   const legend = element(
     "p",
     { class: "legend muted" },
-    element("span", { class: "key lowers" }), "lowers the risk",
-    element("span", { class: "key raises" }), "raises it; the length is the exact share in the log-odds",
+    element("span", {}, element("i", { class: "key lowers" }), "lowers the risk"),
+    element("span", {}, element("i", { class: "key raises" }), "raises it; the length is the exact share in the log-odds"),
   );
   const spoken = table("Reasons: feature, value, share in the log-odds", ["Feature", "Value", "Log-odds"], rows);
   return show("reasons", list, legend, element("div", { class: "unseen" }, spoken.querySelector("table")));
