@@ -25,7 +25,7 @@ FULL ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up up-with-mlflow stop data docs apply train materialize stream produce serve demo status logs ui \
-	check fix test bench bench-serve chaos parity replay leakage promote rollback score lock clean
+	check fix test bench bench-serve bench-stream chaos parity replay leakage promote rollback score lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -89,6 +89,9 @@ test: check ## check, then every test, with a real broker, store and Spark
 
 bench: setup ## speed of history, fold and online reads
 	@$(RUN) bench pipelines.bench
+
+bench-stream: setup ## throughput of the fold, and freshness of what is read
+	@$(RUN) bench-stream streaming.bench
 
 bench-serve: setup ## latency and throughput of the REST API under open-loop load
 	@$(RUN) bench-serve serving.bench

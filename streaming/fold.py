@@ -35,7 +35,7 @@ def run(settings: Settings, metrics: FoldMetrics, stop: threading.Event) -> None
     patience, servers = Patience(stop), settings.kafka_bootstrap_servers
     with contextlib.ExitStack() as opened, contextlib.suppress(Stopped):
         patience.keep_trying(lambda: require_topics(servers), KafkaError, "Kafka")
-        consumer, dead_letters = open_consumer(servers), DeadLetters(servers)
+        consumer, dead_letters = open_consumer(servers, settings.fold_group), DeadLetters(servers)
         opened.callback(consumer.close, autocommit=False, timeout_ms=CLOSE_WITHIN_MS)
         opened.callback(dead_letters.close)
         membership = Membership(servers, settings.fold_group, [topic.name for topic in EVENT_TOPICS])
@@ -44,13 +44,15 @@ def run(settings: Settings, metrics: FoldMetrics, stop: threading.Event) -> None
         folding = Folding(Sources(open_store(settings)), consumer, membership, dead_letters, metrics, patience)
         while not stop.is_set():
             folding.step()
+        folding.report()
     log.info("stopped; the positions are in the store")
 
 
-def open_consumer(bootstrap_servers: str) -> KafkaConsumer:
-    """A consumer that reads only what it is assigned and told to seek to."""
+def open_consumer(bootstrap_servers: str, group: str) -> KafkaConsumer:
+    """A consumer that reads only what it is assigned and told to seek to; it may ask for the group's offsets."""
     return KafkaConsumer(
         bootstrap_servers=bootstrap_servers.split(","),
+        group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",

@@ -49,6 +49,7 @@ class Folding:
         self._metrics, self._patience = metrics, patience
         self._starting_points = StartingPoints(consumer)
         self._next: dict[TopicPartition, int] = {}
+        self._resumed_at: dict[TopicPartition, int] = {}
         self._looked_around_at = -LOOK_AROUND_S
         self._applied = 0
 
@@ -61,6 +62,10 @@ class Folding:
         for topic, records in self._poll().items():
             self._fold(self._sources.by_topic[topic], records, began_at)
         self._measure_lag()
+
+    def report(self) -> None:
+        """Tell the group how far this fold has read."""
+        self._membership.report(self._next)
 
     def _poll(self) -> dict[str, list[Record]]:
         """New records by topic, ascending offsets within each partition."""
@@ -126,7 +131,7 @@ class Folding:
         if self._applied:
             rate = self._applied / (now - self._looked_around_at)
             log.info("folded %s events (%s/s), %s behind", f"{self._applied:,}", f"{rate:,.0f}", f"{self._behind():,}")
-            self._membership.report(self._next)
+            self.report()
         self._applied, self._looked_around_at = 0, now
 
     def _take_share(self) -> None:
@@ -154,11 +159,15 @@ class Folding:
                 self._reach_store(source.fold.reach_store)
             return
         resume_at = self._reach_store(lambda: source.fold.resume(partitions))
-        moved = [p for p in partitions if (resume_at[p] or 0) != self._next[TopicPartition(source.topic.name, p)]]
+        moved = [p for p in partitions if (resume_at[p] or 0) != self._expected(TopicPartition(source.topic.name, p))]
         if moved:
             log.warning("%s: the store's positions of partitions %s moved", source.topic.name, moved)
             self._metrics.positions_lost.inc()
             self._resume(source, moved)
+
+    def _expected(self, partition: TopicPartition) -> int:
+        """One after the store's position, as far as this fold knows: ahead of reading while that is for dead letters only."""
+        return max(self._next[partition], self._resumed_at[partition])
 
     def _resume(self, source: Source, partitions: list[int]) -> None:
         resume_at = self._reach_store(lambda: source.fold.resume(partitions))
@@ -166,6 +175,7 @@ class Folding:
             lambda: self._starting_points.start(source.topic.name, resume_at), KafkaError, "Kafka"
         )
         self._next |= started
+        self._resumed_at |= {p: resume_at[p.partition] or 0 for p in started}
         for partition in partitions:
             is_waiting = TopicPartition(source.topic.name, partition) not in started
             self._metrics.waiting.labels(source.topic.name, partition).set(is_waiting)

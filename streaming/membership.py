@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Membership:
-    """A member of the folds' group for as long as it is open; its offsets say, for Kafka's own tools, how far the folds are."""
+    """A member of the folds' group for as long as it is open; its offsets say how far the folds have read."""
 
     def __init__(self, bootstrap_servers: str, group: str, topics: Collection[str]) -> None:
         self._stop = threading.Event()
@@ -57,7 +57,7 @@ class Membership:
         return {owned.partition for owned in self._owned if owned.topic == topic}
 
     def report(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit soon, as the group's offsets, one after the last record folded; nothing resumes from them."""
+        """Commit soon, as the group's offsets, one after the last record folded: all dead letters before it are written."""
         with self._lock:
             self._folded = dict(next_offsets)
 
@@ -83,6 +83,7 @@ class Membership:
                 log.warning("consumer group: %r; it is joined again", error)
                 patience.pause(PAUSE_AFTER_FAILURE_S)
         with contextlib.suppress(KafkaError):
+            self._commit()
             self._consumer.close(autocommit=False, timeout_ms=round(1000 * JOIN_WITHIN_S))
 
     def _commit(self) -> None:

@@ -64,9 +64,8 @@ class StartingPoints:
         offsets: dict[TopicPartition, int] = {}
         for partition in partitions:
             try:
-                offsets[partition] = starting_offset(
-                    partition, resume_at[partition.partition], beginnings[partition], ends[partition]
-                )
+                offset = starting_offset(partition, resume_at[partition.partition], beginnings[partition], ends[partition])
+                offsets[partition] = self._with_letters(partition, offset, beginnings[partition])
                 self.waiting.pop(partition, None)
             except NotThere as reason:
                 if self.waiting.get(partition) != str(reason):
@@ -88,6 +87,13 @@ class StartingPoints:
         stopped = self.reading(topic)
         self._consumer.assign([p for p in self._consumer.assignment() if p.topic != topic])
         return stopped
+
+    def _with_letters(self, partition: TopicPartition, offset: int, beginning: int) -> int:
+        """Where to begin so that no dead letter is left out: where materialize moved the store's positions on, no fold has
+        read the records in between. The group's offset says how far one has; what the store has seen it counts no more.
+        """
+        read_up_to = self._consumer.committed(partition)
+        return offset if read_up_to is None else max(beginning, min(offset, read_up_to))
 
     def _assign(self, offsets: Mapping[TopicPartition, int], asked: set[TopicPartition]) -> None:
         kept = self._consumer.assignment() - asked

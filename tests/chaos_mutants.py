@@ -40,7 +40,7 @@ POSITION = Mutant(
     "the store's positions are not compared, so a fold with an old batch, or before an emptied store, is not told",
     (
         ("plumbline/store_client.py", "if current ~= ARGV[arg + 1] then return 'position' end", ""),
-        ("streaming/folding.py", "if (resume_at[p] or 0) != self._next[TopicPartition(source.topic.name, p)]",
+        ("streaming/folding.py", "if (resume_at[p] or 0) != self._expected(TopicPartition(source.topic.name, p))",
          "if False"),
     ),
 )  # fmt: skip

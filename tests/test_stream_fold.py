@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,10 +17,12 @@ from stream_lab import (
     last_offsets,
     records_of,
     running,
+    send,
     settings_for,
     store_client,
     transaction,
     until,
+    value_of,
 )
 
 from feature_repo import open_store
@@ -28,6 +31,8 @@ from feature_repo.features.logs import transaction_columns, transactions
 from feature_repo.settings import Settings
 from plumbline import FeatureStore, aggregate, windowed_view
 from stack import ports, processes, services, topics
+from streaming.door import Record, admit
+from streaming.event_topics import TRANSACTIONS
 from streaming.produce import send_events
 from streaming.starting_points import NotThere, starting_offset
 from streaming.topic_checks import TopicRefused, require_topics
@@ -189,6 +194,31 @@ def test_a_killed_fold_loses_nothing_and_counts_nothing_twice(stream: Stream):
         until(lambda: stream.is_folded("transactions", "user_payments"))
 
     assert stream.counts_and_sums(users) == [(60, 60 * 61 // 2)] * len(users)
+
+
+def test_a_bad_record_is_a_dead_letter_also_where_materialize_moved_the_positions_past_it(stream: Stream):
+    broker, letters = stream.settings.kafka_bootstrap_servers, "transactions.dead-letter"
+    with running(services.fold(stream.settings), stream.settings):
+        send_events(stream.settings, [transaction("kim")])
+        until(lambda: stream.counts_and_sums(["kim"]) == [(1, 100)])
+        until(lambda: stream.is_folded("transactions", "user_activity"))
+    bad, good = send(broker, "transactions", [("kim", b"{"), ("kim", value_of(transaction("kim")))])
+    records = [Record(*good, int(time.time() * 1000), b"kim", value_of(transaction("kim")))]
+    events, _ = admit(TRANSACTIONS, records, 10**12)
+    fold = stream.store.fold("transactions")
+    fold.resume([good[0]])
+    fold.apply(events, {good[0]: good[1]})
+
+    with running(services.fold(stream.settings), stream.settings):
+        found = until(lambda: {place_of(letter) for letter in records_of(broker, letters)} & {bad})
+
+    assert found == {bad}
+    assert stream.counts_and_sums(["kim"]) == [(2, 200)]
+
+
+def place_of(letter) -> tuple[int, int]:
+    headers = dict(letter.headers)
+    return int(headers["source_partition"]), int(headers["source_offset"])
 
 
 def test_folds_share_the_partitions_and_take_over_those_of_a_dead_one(stream: Stream):

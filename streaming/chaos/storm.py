@@ -30,10 +30,7 @@ class Storm:
     def next(self, share_done: float) -> None:
         """One fault and its repair; `share_done` says how much of the sending is over. Raises NotUp."""
         if self._wipes and share_done >= self._wipes[0]:
-            self._empty_store()
-            if self._wipes.pop(0) == SHARES_OF_WIPES[0]:
-                self._victims.heal()
-                self._materialize()
+            self._fill_anew() if self._wipes.pop(0) == SHARES_OF_WIPES[0] else self._empty_store()
         else:
             self._deal()()
         time.sleep(self._random.uniform(*DOWN_S))
@@ -76,9 +73,17 @@ class Storm:
         self._tell(f"the store lost the last {cut:,} bytes of its file")
 
     def _empty_store(self) -> None:
-        self._kill(["redis", *self._victims.folds])
+        """Under running folds, which must notice."""
+        self._kill(["redis"])
         self._victims.forget_store()
         self._tell("the store lost everything")
+
+    def _fill_anew(self) -> None:
+        """Folds from the topic and materialize from the log, at the same time."""
+        self._kill(self._victims.folds)
+        self._empty_store()
+        self._victims.heal()
+        self._materialize()
 
     def _pause_fold(self) -> None:
         self._pause(self._random.choice(self._victims.folds), self._random.uniform(*ZOMBIE_S))

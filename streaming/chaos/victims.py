@@ -51,9 +51,17 @@ class Victims:
 
     def bring_up(self) -> None:
         """Broker, store, definitions, folds and archive; returns when all are ready. Raises NotUp."""
+        self.bring_up_parts()
+        self._run(*self._stream)
+
+    def bring_up_parts(self) -> None:
+        """Broker, store and definitions only. Raises NotUp."""
         self._run("stack.embedded")
         self._run("stack.feast_cli", "apply")
-        self._run(*self._stream)
+
+    def start_fold(self) -> None:
+        """One fold and nothing else; returns when it is ready. Raises NotUp."""
+        self._run("stack.services", "stream", "--only", "fold")
 
     def heal(self) -> None:
         """Start whatever is missing, without waiting until folds and archive are ready. Raises NotUp."""

@@ -1,0 +1,58 @@
+"""`python -m streaming.bench`: JSON lines about the fold, measured against a broker and a store of its own."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+from feature_repo.settings import Settings
+from streaming.bench import freshness, throughput
+from streaming.chaos.victims import NotUp, Victims
+
+PARTS = ("fold", "freshness")
+
+
+def main() -> int:
+    """0 when everything was measured."""
+    arguments = _arguments()
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    stack = Victims(Settings.from_env().data_dir / "bench-stream", folds=1)
+    try:
+        for line in _lines(stack, arguments):
+            print(json.dumps(line), flush=True)
+    except NotUp as problem:
+        print(f"bench-stream: {problem}", file=sys.stderr)
+        return 1
+    finally:
+        stack.stop()
+    return 0
+
+
+def _lines(stack: Victims, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
+    from feature_repo import open_store
+
+    stack.bring_up_parts()
+    open_store(stack.settings)
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")  # stream views are "experimental" to it
+    if "fold" in arguments.only:
+        yield from throughput.lines(stack.settings, arguments.events)
+    if "freshness" in arguments.only:
+        stack.start_fold()
+        yield from freshness.lines(stack.settings, arguments.rate, arguments.seconds)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m streaming.bench", description=__doc__)
+    scale = float(os.environ.get("BENCH_SCALE", "1"))
+    parser.add_argument("--events", type=int, default=round(200_000 * scale), help="in the topic that is folded")
+    parser.add_argument("--rate", type=float, default=5_000, help="events a second while freshness is measured")
+    parser.add_argument("--seconds", type=float, default=60 * scale, help="how long freshness is measured")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""One fold process on a full topic, beside the floor (poll and set), `store.push` of single events, and a hot user."""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pandas as pd
+import redis
+from kafka import KafkaConsumer, TopicPartition
+
+from feature_repo import open_store
+from feature_repo.settings import Settings
+from plumbline import FeatureStore
+from streaming.bench.sample import load, messages
+from streaming.dead_letters import DeadLetters
+from streaming.door import Record, admit
+from streaming.event_topics import EVENT_TOPICS, TRANSACTIONS
+from streaming.fold import open_consumer
+from streaming.fold_metrics import FoldMetrics
+from streaming.folding import BATCH_RECORDS, Folding
+from streaming.membership import Membership
+from streaming.patience import Patience
+from streaming.sources import Sources
+
+ENTITIES = 4
+"""Entities an event touches in the repo: user, merchant, device and a pair (views share entities)."""
+PUSHES = 100
+HOT_SHARE = 0.3
+Line = dict[str, object]
+
+
+class Taken(NamedTuple):
+    """Seconds on the clock and of this process's processors."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def lines(settings: Settings, events: int) -> Iterator[Line]:
+    """Events a second of the fold (decoding included), first on even traffic, then with one user having 30 % of it."""
+    load(settings.kafka_bootstrap_servers, events)
+    store = open_store(settings)
+    floor = _timed(lambda: _poll_and_set(settings))
+    even = _timed(lambda: _fold_all(settings, store))
+    pushed = _timed(lambda: _push(store))
+    load(settings.kafka_bootstrap_servers, events, HOT_SHARE, seed=2)
+    hot = _timed(lambda: _fold_all(settings, store))
+    push_s = pushed.wall_s / PUSHES
+    yield {
+        "bench": "fold", "size": events, **_speed("fold", even, events), **_speed("floor", floor, events),
+        "push_events_s": round(1 / push_s, 1), "ratio_push": round(push_s * events / even.wall_s, 1),
+        "ratio_push_cpu": round(pushed.cpu_s / PUSHES * events / even.cpu_s, 1),
+        "times_floor": round(even.wall_s / floor.wall_s, 2), "times_floor_cpu": round(even.cpu_s / floor.cpu_s, 2),
+    }  # fmt: skip
+    yield {
+        "bench": "fold_hot", "size": events, "hot_share": HOT_SHARE, **_speed("fold", hot, events),
+        "share_of_even": round(even.wall_s / hot.wall_s, 2), "share_of_even_cpu": round(even.cpu_s / hot.cpu_s, 2),
+    }  # fmt: skip
+
+
+def _speed(name: str, taken: Taken, events: int) -> Line:
+    return {
+        f"{name}_events_s": round(events / taken.wall_s),
+        f"{name}_cpu_us_an_event": round(taken.cpu_s / events * 1e6, 1),
+    }
+
+
+def _timed(call: Callable[[], object]) -> Taken:
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return Taken(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _fold_all(settings: Settings, store: FeatureStore) -> None:
+    """What `streaming.fold` does, until the store's positions are at the topic's end."""
+    stop = threading.Event()
+    consumer, letters = (
+        open_consumer(settings.kafka_bootstrap_servers, settings.fold_group),
+        DeadLetters(settings.kafka_bootstrap_servers),
+    )
+    membership = Membership(settings.kafka_bootstrap_servers, settings.fold_group, [topic.name for topic in EVENT_TOPICS])
+    gc.freeze()
+    try:
+        folding = Folding(Sources(store), consumer, membership, letters, FoldMetrics(), Patience(stop))
+        ends = {p.partition: end - 1 for p, end in _ends(consumer).items()}
+        while store.positions("user_activity") != ends:
+            for _ in range(5):
+                folding.step()
+    finally:
+        membership.close()
+        consumer.close(autocommit=False)
+        letters.close()
+        gc.unfreeze()
+
+
+def _poll_and_set(settings: Settings) -> None:
+    """The floor: poll, decode nothing, and one SET of 100 bytes for each of the entities of an event, pipelined."""
+    host, port = settings.redis_connection_string.split(",")[0].split(":")
+    client, value = redis.Redis(host=host, port=int(port)), b"x" * 100
+    consumer = open_consumer(settings.kafka_bootstrap_servers, settings.fold_group)
+    ends = _ends(consumer)
+    consumer.assign(list(ends))
+    consumer.seek_to_beginning(*ends)
+    keys = []
+    left = sum(ends.values())
+    while left > 0:
+        pipe = client.pipeline(transaction=False)
+        for records in consumer.poll(timeout_ms=200, max_records=BATCH_RECORDS).values():
+            left -= len(records)
+            for record in records:
+                for number in range(ENTITIES):
+                    keys.append(b"floor:%d:%s" % (number, record.key))
+                    pipe.set(keys[-1], value)
+        pipe.execute()
+    consumer.close(autocommit=False)
+    client.unlink(*set(keys))
+
+
+def _push(store: FeatureStore) -> None:
+    """Single events, as an application without a topic would push them."""
+    records = [Record(0, number, int(time.time() * 1000), *message) for number, message in enumerate(messages(PUSHES, seed=9))]
+    table, _ = admit(TRANSACTIONS, records, 10**12)
+    frame: pd.DataFrame = table.drop_columns(["source_partition", "source_offset"]).to_pandas()
+    for number in range(PUSHES):
+        store.push(TRANSACTIONS.name, frame.iloc[number : number + 1])
+
+
+def _ends(consumer: KafkaConsumer) -> dict[TopicPartition, int]:
+    numbers = consumer.partitions_for_topic(TRANSACTIONS.name)
+    return {p: end for p, end in consumer.end_offsets([TopicPartition(TRANSACTIONS.name, n) for n in numbers]).items() if end}
