@@ -24,7 +24,7 @@ END ?=
 FULL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up up-with-mlflow stop data docs apply train materialize stream produce serve demo status logs ui \
+.PHONY: help setup up up-with-mlflow stop data docs apply train credit materialize stream produce serve demo status logs ui \
 	check fix test bench bench-serve bench-stream chaos parity replay leakage promote rollback score lock clean
 
 help: ## this list
@@ -53,6 +53,9 @@ apply: up ## register the feature definitions (feast apply)
 
 train: up-with-mlflow ## train both models from the log as it was known; FULL=1 compares every method and searches parameters
 	@$(RUN) train pipelines.train $(if $(FULL),--full)
+
+credit: up-with-mlflow ## load applications, score them in ten folds, register: SOURCE=german.data, or SOURCE= MAPPING=
+	@$(RUN) credit pipelines.credit --source "$(SOURCE)" --mapping "$(MAPPING)"
 
 materialize: up ## compute every entity's state from the log into the online store; START= END= as Feast takes them
 	@$(PY) -m stack.feast_cli materialize $(START) $(END)

@@ -34,3 +34,12 @@ transaction_fraud_v1 = FeatureService(
     ],
     description="Is this transaction fraud? Needs its user, merchant, device and own columns.",
 )
+credit_default_v1 = (
+    FeatureService(
+        name="credit_default_v1",
+        features=[*loaded_profiles],
+        description="Will this applicant fail to pay back? Needs attributes of the application.",
+    )
+    if loaded_profiles
+    else None
+)

@@ -1,0 +1,75 @@
+"""What a credit score is worth: cost an applicant at 5 to 1, beside lending to everybody and to nobody, with intervals."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from pipelines.evaluate import INTERVAL, calibration
+from pipelines.worth import by_group
+
+BAD_ACCEPTED, GOOD_REFUSED = 5.0, 1.0
+"""german.doc's cost matrix: a bad applicant who gets the credit costs five times a good one who does not."""
+
+REFUSE_FROM = GOOD_REFUSED / (BAD_ACCEPTED + GOOD_REFUSED)
+"""The probability at which refusing and accepting cost the same: 1/6."""
+
+RESAMPLES = 1000
+AGE_BANDS = ((0, "under 25"), (25, "25 to 39"), (40, "40 to 59"), (60, "60 and over"))
+Figure = Callable[[np.ndarray, np.ndarray], float]
+
+
+def cost(bad: np.ndarray, score: np.ndarray) -> float:
+    """Mean cost an applicant when all with a probability of at least REFUSE_FROM are refused; bad (n,) 1 or 0."""
+    refused = score >= REFUSE_FROM
+    return float(np.mean(BAD_ACCEPTED * ((bad == 1) & ~refused) + GOOD_REFUSED * ((bad == 0) & refused)))
+
+
+def credit_figures(bad: np.ndarray, score: np.ndarray, folds: Sequence[np.ndarray], seed: int) -> dict[str, Any]:
+    """AUC (mean and deviation over folds), average precision and cost of out-of-fold scores (n,), the latter two and the
+    AUC over all applicants with a 95 % bootstrap interval over applicants."""
+    by_fold = [float(roc_auc_score(bad[rows], score[rows])) for rows in folds]
+    return {
+        "auc_10_fold": float(np.mean(by_fold)),
+        "auc_10_fold_deviation": float(np.std(by_fold, ddof=1)),
+        "auc_ci": _interval(roc_auc_score, bad, score, seed),
+        "average_precision": float(average_precision_score(bad, score)),
+        "average_precision_ci": _interval(average_precision_score, bad, score, seed),
+        "cost": cost(bad, score),
+        "cost_ci": _interval(cost, bad, score, seed),
+    }
+
+
+def without_a_model(bad: np.ndarray) -> dict[str, dict[str, float]]:
+    """Lending to everybody, to nobody, and saying the base rate of every applicant."""
+    base_rate = float(bad.mean())
+    return {
+        "always_good": {"cost": BAD_ACCEPTED * base_rate},
+        "always_bad": {"cost": GOOD_REFUSED * (1 - base_rate)},
+        "base_rate": {"auc_10_fold": 0.5, "average_precision": base_rate, "cost": cost(bad, np.full(len(bad), base_rate))},
+    }
+
+
+def fairness(bad: np.ndarray, score: np.ndarray, age_years: np.ndarray) -> dict[str, dict[str, float]]:
+    """By band of age: base rate, and who is refused among the good and the bad; ages that are unknown are `unknown`."""
+    bands = np.full(len(bad), "unknown", dtype=object)
+    for from_years, name in AGE_BANDS:
+        bands[age_years >= from_years] = name
+    return by_group(bad, score >= REFUSE_FROM, bands)
+
+
+def calibrated(bad: np.ndarray, score: np.ndarray) -> dict[str, object]:
+    """pipelines.evaluate.calibration of the out-of-fold scores."""
+    return calibration(bad, score)
+
+
+def _interval(figure: Figure, bad: np.ndarray, score: np.ndarray, seed: int) -> list[float]:
+    random = np.random.default_rng(seed)
+    values = []
+    for _ in range(RESAMPLES):
+        rows = random.integers(0, len(bad), len(bad))
+        if 0 < bad[rows].sum() < len(rows):
+            values.append(figure(bad[rows], score[rows]))
+    low, high = np.percentile(values, INTERVAL)
+    return [float(low), float(high)]
