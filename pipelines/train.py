@@ -23,6 +23,7 @@ from pipelines.training.label_notes import label_notes
 from pipelines.training.labels import KnownLog, TrainingRefusedError, read_known_log
 from pipelines.training.leaks import without_leaks
 from pipelines.training.notice import notify
+from pipelines.training.odd_columns import odd_columns
 from pipelines.training.parts import Asked, ask
 from pipelines.training.periods import Periods, read_periods
 from pipelines.training.progress import Progress
@@ -190,6 +191,7 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
         tracking.set_champion(session.client, task.name, version)
     tracking.record_decision(session.client, task.name, version, decision.report())
     notify(session.settings, {"model": task.name, "version": version, "by": "make train", **decision.report()})
+    warned += odd_columns(parts["fit"].features)
     warned += unseen_notes(parts["fit"].features, parts["test"].features, tuple(chosen.saved.contract["features"]))
     train_fraud, train_weight = (
         np.concatenate([getattr(parts[name], of) for name in ("fit", "validation")]) for of in ("fraud", "weight")

@@ -49,14 +49,10 @@ def judge_and_register(
     (folder / SCORES).write_text(json.dumps({"bad": bad.tolist(), "score": score.tolist()}), encoding="utf-8")
     metrics = evaluate(bad, score, seed)
     challenger = Challenger(
-        metrics=metrics,
-        fraud=bad,
-        score=score,
-        definition_hash=applied,
-        applied_hash=applied,
+        metrics, bad, score, applied, applied,
         leaks=tuple(map(str, find_leaks(features, bad, seed))),
         latency_ms=sum(latency_ms(member, features) for member in members),
-    )
+    )  # fmt: skip
     tags = {"model": MODEL, "kind": MEAN, "feature_service": SERVICE, "definition_hash": applied, **provenance(own)}
     figures = {key: value for key, value in {**metrics, **report}.items() if isinstance(value, int | float)}
     run_id = tracking.log_run(
