@@ -33,18 +33,23 @@ class WindowedMaterializationJob(MaterializationJob):
         self._job_id, self._error = job_id, error
 
     def status(self) -> MaterializationJobStatus:
+        """SUCCEEDED, or ERROR where there is one."""
         return MaterializationJobStatus.ERROR if self._error else MaterializationJobStatus.SUCCEEDED
 
     def error(self) -> BaseException | None:
+        """What went wrong; None when it went well."""
         return self._error
 
     def should_be_retried(self) -> bool:
+        """Never: it ran to its end."""
         return False
 
     def job_id(self) -> str:
+        """The name that Feast gave the job."""
         return self._job_id
 
     def url(self) -> str | None:
+        """None: there is no page to look at."""
         return None
 
 

@@ -37,6 +37,7 @@ def respond(
 def feature_column(
     view: FeatureView, read: WindowedRead | VersionedRead, answers: Sequence[EntityAnswer], name: str
 ) -> tuple[list[ValueProto], list[int]]:
+    """Values and statuses of one feature, an answer each; raises KeyError, naming those there are, for an unknown one."""
     statuses = [status_of(answer) for answer in answers]
     if isinstance(read, VersionedRead):
         return [_row_value(answer, name) for answer in answers], statuses

@@ -30,9 +30,11 @@ class Keyspace:
         return zlib.crc32(entity) % self.shards
 
     def tag(self, shard: int) -> str:
+        """The hash tag of a shard: its keys lie on one node of a cluster."""
         return f"{{pl:{self.project}:{shard}/{self.shards}}}"
 
     def state(self, spec: ViewSpec, entity: bytes) -> bytes:
+        """Key of an entity's states of a windowed view."""
         return self.state_prefix(spec, self.shard(entity)) + entity
 
     def state_prefix(self, spec: ViewSpec, shard: int) -> bytes:
@@ -40,6 +42,7 @@ class Keyspace:
         return self._of_view("s", spec, shard).encode() + b":"
 
     def positions(self, spec: ViewSpec, shard: int) -> str:
+        """Key of what a shard has applied of a view: partition -> offset."""
         return self._of_view("p", spec, shard)
 
     def claims(self, source: str, partition: int, event_id: bytes) -> tuple[int, str]:
@@ -49,6 +52,7 @@ class Keyspace:
         return shard, f"{self.tag(shard)}:c:{source}:{partition}:{bucket}"
 
     def versions(self, view: str, entity: bytes) -> bytes:
+        """Key of an entity's rows of a slowly changing view."""
         return f"{self.tag(self.shard(entity))}:r:{view}:".encode() + entity
 
     def patterns_of_view(self, view: str) -> list[str]:
@@ -57,6 +61,7 @@ class Keyspace:
 
     @property
     def every_tag(self) -> str:
+        """SCAN pattern of all shards' tags."""
         return f"{{pl:{_escape(self.project)}:*}}"
 
     def _of_view(self, kind: str, spec: ViewSpec, shard: int) -> str:

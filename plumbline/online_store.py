@@ -21,16 +21,16 @@ from feast.repo_config import FeastConfigBaseModel
 
 from plumbline import versions
 from plumbline.apply_checks import refuse_nonsense
+from plumbline.declared_log import declared_log
 from plumbline.feature_vectors import feature_column, respond
 from plumbline.instant import from_microseconds, read_instant_us, to_microseconds
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
 from plumbline.on_demand import with_full_names
 from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
+from plumbline.requested_entities import columnar, entities_of, entity_of_key
 from plumbline.spec import is_windowed, view_spec
 from plumbline.store_client import SWAP, StoreClient
-from plumbline.value_codec import entity_bytes
-from plumbline.value_proto import plain_value
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class WindowedOnlineStore(OnlineStore):
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
+        """Reads and writes both have coroutines; each is its plain call on a thread."""
         return SupportedAsyncMethods(read=True, write=True)
 
     def reader(self, config: RepoConfig) -> OnlineReader:
@@ -83,8 +84,7 @@ class WindowedOnlineStore(OnlineStore):
     def layout(self, config: RepoConfig, view: FeatureView) -> Layout:
         """The layout of a windowed view's states, compiled once for each declaration."""
         aggregations = tuple((a.name, a.column, a.function, a.time_window, a.slide_interval) for a in view.aggregations)
-        source = view.stream_source or view.batch_source
-        declaration = (view.name, aggregations, tuple(sorted((source.tags or {}).items())), tuple(view.join_keys))
+        declaration = (view.name, aggregations, tuple(view.join_keys), declared_log(view))
         if declaration not in self._layouts:
             self._layouts[declaration] = Layout(view_spec(view, config.repo_path))
         return self._layouts[declaration]
@@ -128,7 +128,7 @@ class WindowedOnlineStore(OnlineStore):
             )
         rows: dict[bytes, list[versions.Version]] = {}
         for entity_key, features, event_at, created_at in data:
-            entity = _entity_of_key(entity_key)
+            entity = entity_of_key(entity_key)
             if entity is not None:
                 event_us = _utc_us(event_at)
                 created_us = event_us if created_at is None else _utc_us(created_at)
@@ -175,7 +175,7 @@ class WindowedOnlineStore(OnlineStore):
         """Values at the read's instant, an entity each; (None, None) where the store holds no state."""
         at_us = read_instant_us()
         wanted = requested_features or [field.name for field in table.features]
-        read = self.read_request(config, table, [_entity_of_key(key) for key in entity_keys])
+        read = self.read_request(config, table, [entity_of_key(key) for key in entity_keys])
         answers = self.reader(config).read([read], at_us)[0]
         columns = [feature_column(table, read, answers, name)[0] for name in wanted]
         return [
@@ -210,7 +210,7 @@ class WindowedOnlineStore(OnlineStore):
         reads = []
         for view, _ in grouped_refs:
             values = utils._get_table_entity_values(view, entity_name_to_join_key_map, join_key_values)
-            reads.append(self.read_request(config, view, _entities(view, values)))
+            reads.append(self.read_request(config, view, entities_of(view, values)))
         answers = self.reader(config).read(reads, at_us)
         collected = answers_of_this_read.get()
         for (view, names), read, of_view in zip(grouped_refs, reads, answers, strict=True):
@@ -242,7 +242,7 @@ class WindowedOnlineStore(OnlineStore):
             registry=registry,
             project=project,
             features=features,
-            entity_values=_columnar(entity_rows),
+            entity_values=columnar(entity_rows),
             full_feature_names=full_feature_names,
             native_entity_values=True,
         )
@@ -287,28 +287,6 @@ class WindowedOnlineStore(OnlineStore):
         if timeout_ms not in self._clients:
             self._clients[timeout_ms] = StoreClient(config.online_store, timeout_ms)
         return self._clients[timeout_ms]
-
-
-def _columnar(entity_rows: list[dict[str, Any]] | Mapping[str, Any]) -> Mapping[str, Any]:
-    """Entity rows as columns; raises ValueError when the rows have different names."""
-    if not isinstance(entity_rows, list):
-        return entity_rows
-    names = entity_rows[0].keys() if entity_rows else ()
-    if any(row.keys() != names for row in entity_rows):
-        raise ValueError("All entity_rows must have the same keys.")
-    return {name: [row[name] for row in entity_rows] for name in names}
-
-
-def _entities(view: FeatureView, values: Mapping[str, Sequence[ValueProto]]) -> list[bytes | None]:
-    names = list(values)
-    missing = [key for key in view.join_keys if view.projection.join_key_map.get(key, key) not in names and key not in names]
-    if missing:
-        raise KeyError(f"View '{view.name}' is read by {', '.join(view.join_keys)}; the entity rows lack {', '.join(missing)}.")
-    return entity_bytes(names, [[plain_value(proto) for proto in values[name]] for name in names])
-
-
-def _entity_of_key(key: EntityKeyProto) -> bytes | None:
-    return entity_bytes(list(key.join_keys), [[plain_value(value)] for value in key.entity_values])[0]
 
 
 def _utc_us(at: datetime) -> int:

@@ -52,14 +52,17 @@ class WindowedRetrievalJob(RetrievalJob):
 
     @property
     def full_feature_names(self) -> bool:
+        """Whether features are named `<view>__<name>`."""
         return self._full_feature_names
 
     @property
     def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """The views that Feast computes on top of the result."""
         return self._on_demand_feature_views
 
     @property
     def metadata(self) -> RetrievalMetadata | None:
+        """The features, keys and range of time asked for, as Feast records them of a saved dataset."""
         return self._metadata
 
     def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:

@@ -30,6 +30,7 @@ class Rows:
 
     @property
     def at(self) -> np.ndarray:
+        """(n,) event times in microseconds since the epoch."""
         return self.words[:, EVENT]
 
     def ids(self) -> list[bytes]:

@@ -29,10 +29,12 @@ class Asked:
 
     @property
     def source(self) -> LogSource:
+        """The log behind the views."""
         return self.requests[0].source
 
     @property
     def windowed(self) -> bool:
+        """Whether the views are windowed; else they are slowly changing ones."""
         return isinstance(self.requests[0], WindowedRequest)
 
     @property
@@ -95,6 +97,7 @@ class Job:
 
 
 def join_keys_of(request: ViewRequest) -> tuple[str, ...]:
+    """The log's names of a request's join keys."""
     return request.spec.join_keys if isinstance(request, WindowedRequest) else request.join_keys
 
 

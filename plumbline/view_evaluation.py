@@ -32,6 +32,7 @@ class WindowedRequest:
 
     @property
     def source(self) -> "LogSource":
+        """The log behind the view."""
         return self.spec.source
 
 

@@ -73,6 +73,7 @@ class ViewSpec:
 
     @property
     def longest_window_us(self) -> int:
+        """Length of the longest window in microseconds: no older event is of use."""
         return max(window.window_us for window in self.windows)
 
     @cached_property

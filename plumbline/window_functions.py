@@ -58,15 +58,18 @@ class Result:
 
 
 def count(column: Column, window: Window) -> Result:
+    """How many values are not null."""
     return Result(_counts(column, window))
 
 
 def count_distinct(column: Column, window: Window) -> Result:
+    """How many different values there are."""
     codes, distinct = column.codes
     return Result(distinct_counts(codes, window.timely, window.late, window.begins, window.ends, distinct))
 
 
 def total(column: Column, window: Window) -> Result:
+    """The sum: exact for integers, compensated for floats; 0 of nothing."""
     if column.kind == "float":
         return registered("sum", column, window)
     if column.total_fits:
@@ -78,6 +81,7 @@ def total(column: Column, window: Window) -> Result:
 
 
 def mean(column: Column, window: Window) -> Result:
+    """The sum over the count; null of nothing."""
     if column.kind == "float":
         return registered("mean", column, window)
     counts = _counts(column, window)
@@ -102,15 +106,18 @@ def registered(function: str, column: Column, window: Window) -> Result:
 
 
 def largest(column: Column, window: Window) -> Result:
+    """The largest value; null of nothing."""
     return Result(_largest(column.numbers, column, window), _counts(column, window) > 0)
 
 
 def smallest(column: Column, window: Window) -> Result:
+    """The smallest value; null of nothing."""
     values = _largest(column.falling, column, window)
     return Result(-values if column.kind == "float" else ~values, _counts(column, window) > 0)
 
 
 def first(column: Column, window: Window) -> Result:
+    """Where the earliest value stands, by time, creation and id."""
     found = first_valid(column.seen, window.begins, window.ends)
     rising = np.where(found >= 0, ~found, np.iinfo(np.int64).min)
     places = ~np.arange(len(column.valid))
@@ -119,6 +126,7 @@ def first(column: Column, window: Window) -> Result:
 
 
 def last(column: Column, window: Window) -> Result:
+    """Where the latest value stands, by time, creation and id."""
     found = last_valid(column.seen, window.begins, window.ends)
     raise_to_late_max(window.late, window.begins, column.valid, np.arange(len(column.valid)), found, -1)
     return Result(found, places=True)

@@ -194,3 +194,14 @@ def test_all_features_that_a_registered_view_lists_are_read_though_feast_lists_i
     answer = store.get_online_features(listed, [{"user_id": "nobody"}]).to_dict()
 
     assert set(answer) == {reference.split(":")[1] for reference in [*listed, "by_user:user_id"]}
+
+
+def test_a_store_at_work_sees_that_a_views_log_was_declared_anew(tmp_path, redis_server):
+    lab = Lab(tmp_path, redis_server)
+    store = lab.open()
+
+    for column in ("event_timestamp", "created_timestamp"):
+        source = lab.source(timestamp_field=column, created_timestamp_column="")
+        store.apply([ENTITIES["user_id"], source, BY_USER.declared(source)])
+
+        assert store.layout("by_user").spec.source.timestamp_field == column

@@ -6,16 +6,19 @@ from plumbline.compiled import inlined
 
 @inlined
 def update(w: Words, f: Floats, i: int, x: int, y: float) -> None:
+    """One more value."""
     w[i] += 1
 
 
 @inlined
 def merge(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
+    """Add the counts."""
     w[i] += from_w[j]
 
 
 @inlined
 def finalize(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
+    """The count; 0 of nothing."""
     out_w[o] = w[i]
     return VALUE
 

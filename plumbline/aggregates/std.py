@@ -13,6 +13,7 @@ from plumbline.compiled import inlined
 
 @inlined
 def take_in(w: Words, f: Floats, i: int, y: float) -> None:
+    """Welford's update of (n, mean, m2) at i by y."""
     w[i] += 1
     distance = y - f[i + 1]
     f[i + 1] += distance / w[i]
@@ -21,16 +22,19 @@ def take_in(w: Words, f: Floats, i: int, y: float) -> None:
 
 @inlined
 def update_integer(w: Words, f: Floats, i: int, x: int, y: float) -> None:
+    """Take in x as a float."""
     take_in(w, f, i, float(x))
 
 
 @inlined
 def update_float(w: Words, f: Floats, i: int, x: int, y: float) -> None:
+    """Take in y."""
     take_in(w, f, i, y)
 
 
 @inlined
 def merge(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
+    """Chan's merge of two (n, mean, m2)."""
     if from_w[j] == 0:
         return
     if w[i] == 0:
@@ -45,6 +49,7 @@ def merge(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) ->
 
 @inlined
 def finalize(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
+    """sqrt(m2 / (n - 1)); null of fewer than two values, and where it is no number."""
     if w[i] < 2:
         return NULL
     out_f[o] = math.sqrt(f[i + 2] / (w[i] - 1))

@@ -45,16 +45,19 @@ def add_float(f: Floats, i: int, y: float) -> None:
 
 @inlined
 def update_integer(w: Words, f: Floats, i: int, x: int, y: float) -> None:
+    """Add x exactly."""
     add_integer(w, i, x >> 32, x & LOW_MASK)
 
 
 @inlined
 def merge_integer(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
+    """Add the exact sums."""
     add_integer(w, i, from_w[j], from_w[j + 1])
 
 
 @inlined
 def finalize_integer(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
+    """The sum as int64; OVERFLOW where it is none."""
     if w[i] < -(1 << 31) or w[i] >= (1 << 31):
         return OVERFLOW
     out_w[o] = (w[i] << 32) + w[i + 1]
@@ -63,17 +66,20 @@ def finalize_integer(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o
 
 @inlined
 def update_float(w: Words, f: Floats, i: int, x: int, y: float) -> None:
+    """Add y with compensation."""
     add_float(f, i, y)
 
 
 @inlined
 def merge_float(w: Words, f: Floats, i: int, from_w: Words, from_f: Floats, j: int) -> None:
+    """Add the sum and what it had lost."""
     add_float(f, i, from_f[j])
     add_float(f, i, from_f[j + 1])
 
 
 @inlined
 def finalize_float(w: Words, f: Floats, i: int, out_w: Words, out_f: Floats, o: int) -> int:
+    """The compensated sum; null where it is no number (inf - inf)."""
     out_f[o] = f[i] + f[i + 1]
     return NULL if math.isnan(out_f[o]) else VALUE
 
