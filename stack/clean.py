@@ -9,7 +9,7 @@ from stack import stop
 GENERATED = (
     *("kafka", "redis", "mlflow", "run", "logs", "events", "quarantine", "reports", "data_docs"),
     *("checkpoints", "models", "spool", "registry.db", "raw/simulator", "scenario", "simulator", "mlflow-artifacts", "chaos"),
-    *("compacting", "dead-letters.jsonl", "dead-letters.previous.jsonl", "bench-stream"),
+    *("compacting", "dead-letters.jsonl", "dead-letters.previous.jsonl", "bench-stream", "credit"),
 )
 CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist", "spark-warehouse")
 
