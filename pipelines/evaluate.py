@@ -55,13 +55,24 @@ def bootstrap_average_precision(fraud: np.ndarray, scores: np.ndarray, seed: int
     A resample without a fraud counts as 0. Same seed, same rows, same numbers.
     """
     generator = np.random.default_rng(seed)
-    rankings = [_ranking(scores[:, column]) for column in range(scores.shape[1])]
+    segments = np.column_stack([_segments(fraud, scores[:, column]) for column in range(scores.shape[1])])
+    cells, sizes = np.unique(np.column_stack([segments, fraud.astype(np.int64)]), axis=0, return_counts=True)
+    rankings = [_ranking(-cells[:, column]) for column in range(scores.shape[1])]
     result = np.empty((resamples, scores.shape[1]))
     for i in range(resamples):
-        counts = np.bincount(generator.integers(0, len(fraud), len(fraud)), minlength=len(fraud))
+        counts = generator.multinomial(len(fraud), sizes / len(fraud))
         for column, (order, last_of_group) in enumerate(rankings):
-            result[i, column] = _weighted_average_precision(fraud[order], counts[order], last_of_group)
+            result[i, column] = _weighted_average_precision(cells[order, -1], counts[order], last_of_group)
     return result
+
+
+def _segments(fraud: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """(n,) how many scores that some fraud has are larger than each row's.
+
+    All that average precision depends on: rows of one class between two frauds can be drawn as one.
+    """
+    frauds_scores = np.unique(score[fraud == 1])
+    return len(frauds_scores) - np.searchsorted(frauds_scores, score, side="right")
 
 
 def _ranking(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

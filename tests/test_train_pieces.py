@@ -16,7 +16,7 @@ from pipelines.training import logistic
 from pipelines.training.calibration import platt, probability
 from pipelines.training.candidates import check_parts
 from pipelines.training.encoding import choose_encoding
-from pipelines.training.labels import KnownLog, TrainingRefusedError, newest_known
+from pipelines.training.labels import KnownLog, LabelsInOrder, TrainingRefusedError, newest_known
 from pipelines.training.parts import Part
 from pipelines.training.periods import Periods, known_until_us, read_periods
 from pipelines.training.rows import account_examples, transaction_examples
@@ -51,14 +51,14 @@ def periods(horizon_us: int = DAY, gap_us: int = DAY) -> Periods:
 
 class TestLabels:
     def test_a_reversal_replaces_the_label_once_it_is_known(self):
-        known = labels([("chargeback", "pay-1", 10, 1), ("reversal", "pay-1", 20, 0)])
+        known = LabelsInOrder(labels([("chargeback", "pay-1", 10, 1), ("reversal", "pay-1", 20, 0)]))
 
         assert newest_known(known, 9 * HOUR).empty
         assert newest_known(known, 19 * HOUR).loc["pay-1", "is_fraud"] == 1
         assert newest_known(known, 20 * HOUR).loc["pay-1", "is_fraud"] == 0
 
     def test_an_empty_label_says_nothing(self):
-        known = labels([("chargeback", "pay-1", 10, 1), ("blank", "pay-1", 11, None)])
+        known = LabelsInOrder(labels([("chargeback", "pay-1", 10, 1), ("blank", "pay-1", 11, None)]))
 
         assert newest_known(known, 12 * HOUR).loc["pay-1", "is_fraud"] == 1
 
@@ -283,11 +283,21 @@ class TestEvaluation:
         fraud = (generator.random(80) < 0.2).astype(float)
         score = generator.integers(0, 6, 80) / 6
 
-        ours = bootstrap_average_precision(fraud, score[:, None], seed=9, resamples=20)[:, 0]
+        ours = bootstrap_average_precision(fraud, score[:, None], seed=9, resamples=3000)[:, 0]
 
-        again = np.random.default_rng(9)
-        taken = [again.integers(0, 80, 80) for _ in range(20)]
-        assert ours == pytest.approx([average_precision_score(fraud[rows], score[rows]) for rows in taken])
+        again = np.random.default_rng(8)
+        taken = [again.integers(0, 80, 80) for _ in range(3000)]
+        theirs = [average_precision_score(fraud[rows], score[rows]) for rows in taken]
+        assert np.percentile(ours, [5, 50, 95]) == pytest.approx(np.percentile(theirs, [5, 50, 95]), abs=0.015)
+
+    def test_two_scores_are_compared_on_the_same_resampled_rows(self):
+        score = np.array([0.9, 0.8, 0.3, 0.2, 0.1])
+        fraud = np.array([1.0, 0.0, 1.0, 0.0, 0.0])
+
+        ours = bootstrap_average_precision(fraud, np.column_stack([score, 2 * score]), seed=9, resamples=50)
+
+        assert (ours[:, 0] == ours[:, 1]).all()
+        assert ours[:, 0].std() > 0
 
     def test_recall_counts_the_frauds_above_a_threshold_that_few_honest_rows_reach(self):
         fraud = np.array([1, 1, 0, 1] + [0] * 399)

@@ -1,6 +1,7 @@
 """What is known of each transaction: its newest label by an instant."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,29 @@ class TrainingRefusedError(ValueError):
     """There is nothing honest to train on; the message says what is missing and what to run."""
 
 
+class LabelsInOrder:
+    """Labels sorted once by when they became known, so that what was known at an instant is found without sorting again.
+
+    Of two labels of one instant the larger event_id is newer; a label without a verdict says nothing.
+    """
+
+    def __init__(self, labels: pd.DataFrame) -> None:
+        known = labels[labels["is_fraud"].notna()].sort_values(["created_us", "event_id"])
+        self._transaction, ids = pd.factorize(known["transaction_event_id"])
+        self.ids = pd.Index(ids)
+        self._created_us = known["created_us"].to_numpy()
+        self._fraud = known["is_fraud"].to_numpy(dtype=np.float64)
+        self._cents = known["fraud_amount_cents"].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def newest(self, at_us: int) -> tuple[np.ndarray, np.ndarray]:
+        """fraud (1.0, 0.0, NaN where nothing was known at at_us) and fraud_amount_cents (NaN where unknown) of each of ids."""
+        place = np.full(len(self.ids), -1)
+        known = np.searchsorted(self._created_us, at_us, side="right")
+        np.maximum.at(place, self._transaction[:known], np.arange(known))
+        said = place >= 0
+        return np.where(said, self._fraud[place], np.nan), np.where(said, self._cents[place], np.nan)
+
+
 @dataclass(frozen=True)
 class KnownLog:
     """The accepted transactions and all labels that are known at known_until_us (microseconds).
@@ -34,6 +58,10 @@ class KnownLog:
     transactions: pd.DataFrame
     labels: pd.DataFrame
     known_until_us: int
+
+    @cached_property
+    def labels_in_order(self) -> LabelsInOrder:
+        return LabelsInOrder(self.labels)
 
     @property
     def span_us(self) -> int:
@@ -59,12 +87,12 @@ def read_known_log(store: FeatureStore, settings: Settings, now_us: int) -> Know
     return KnownLog(transactions, known, until_us)
 
 
-def newest_known(labels: pd.DataFrame, at_us: int) -> pd.DataFrame:
-    """The newest label of each transaction that was known at at_us: transaction_event_id (index), is_fraud (0 or 1),
-    fraud_amount_cents (float64, NaN where unknown). Of two labels of one instant the larger event_id is newer."""
-    known = labels[(labels["created_us"] <= at_us) & labels["is_fraud"].notna()]
-    newest = known.sort_values(["created_us", "event_id"]).drop_duplicates("transaction_event_id", keep="last")
-    return newest.set_index("transaction_event_id")[["is_fraud", "fraud_amount_cents"]]
+def newest_known(labels: LabelsInOrder, at_us: int) -> pd.DataFrame:
+    """The newest label of each transaction of which any was known at at_us: transaction_event_id (index), is_fraud (0 or 1),
+    fraud_amount_cents (float64, NaN where unknown)."""
+    fraud, cents = labels.newest(at_us)
+    frame = pd.DataFrame({"is_fraud": fraud, "fraud_amount_cents": cents}, index=labels.ids)
+    return frame[frame["is_fraud"].notna()]
 
 
 def log_of(store: FeatureStore, source_name: str) -> LogSource:

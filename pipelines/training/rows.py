@@ -1,6 +1,7 @@
 """Entity rows and their outcomes: what each model is asked, when, and what turned out."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -40,12 +41,17 @@ class Examples:
 
     def outcomes(self, at_us: int) -> Outcomes:
         """What was known of every example at at_us."""
-        known = newest_known(self.log.labels, at_us)
-        if self.kind == "transaction":
-            found = known.reindex(self.log.transactions["event_id"].iloc[self.entity_rows.index])
-            fraud = found["is_fraud"].to_numpy(dtype=np.float64, na_value=np.nan)
-            return Outcomes(fraud, found["fraud_amount_cents"].to_numpy(dtype=np.float64, na_value=np.nan))
-        return _account_outcomes(self, known)
+        labels = self.log.labels_in_order
+        if self.kind == "account":
+            return _account_outcomes(self, newest_known(labels, at_us))
+        fraud, cents = labels.newest(at_us)
+        places = self._label_places  # -1, the last of each array, is NaN
+        return Outcomes(np.append(fraud, np.nan)[places], np.append(cents, np.nan)[places])
+
+    @cached_property
+    def _label_places(self) -> np.ndarray:
+        """(n,) place of each transaction in log.labels_in_order.ids, -1 without a label."""
+        return self.log.labels_in_order.ids.get_indexer(self.log.transactions["event_id"].iloc[self.entity_rows.index])
 
 
 def transaction_examples(log: KnownLog) -> Examples:
