@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from feature_repo.settings import Settings
-from pipelines.simulate import history, inject, reports, scenarios
+from pipelines.simulate import history, inject, reports, scenarios, slow_frauds
 
 DAY_S = 86_400.0
 
@@ -84,6 +84,26 @@ def test_frauds_show_in_speed_and_novelty(rows: pd.DataFrame, frauds: pd.DataFra
 
     assert is_new_merchant[is_fraud].mean() > 1.5 * is_new_merchant[~is_fraud].mean()
     assert gap_s[is_fraud].median() < 0.1 * gap_s[~is_fraud].median()
+
+
+def test_a_bad_merchant_defrauds_many_users_of_what_it_usually_takes(rows: pd.DataFrame) -> None:
+    merchants = rows[rows["kind"] == "payment"].groupby("merchant")
+    usual = merchants["cents"].median()
+    bad = rows[rows["scenario"].isin([slow_frauds.COLLUSION, slow_frauds.BAD_TERMINAL])]
+
+    assert bad.groupby("merchant")["customer"].nunique().median() >= 3
+    assert (bad["cents"] / bad["merchant"].map(usual)).median() < 1.5
+    assert (bad.groupby("merchant")["at"].max() - bad.groupby("merchant")["at"].min()).max() <= pd.Timedelta(days=35)
+
+
+def test_a_copied_card_is_used_abroad_within_hours_of_a_payment_at_home(rows: pd.DataFrame) -> None:
+    ordered = rows[rows["kind"] == "payment"].sort_values("at")
+    before = ordered.groupby("customer")["at"].shift()
+    abroad = ordered[ordered["scenario"] == slow_frauds.IMPOSSIBLE_TRAVEL]
+    home = rows.dropna(subset="home_country").drop_duplicates("customer").set_index("customer")["home_country"]
+
+    assert (abroad["country"] != abroad["customer"].map(home)).all()
+    assert (abroad["at"] - before[abroad.index]).max() < pd.Timedelta(hours=6)
 
 
 def test_honest_users_also_make_bursts_of_small_payments(rows: pd.DataFrame) -> None:

@@ -40,7 +40,7 @@ def everyday_events(rng: Generator, world: World, since_us: int, until_us: int) 
         _views(rng, world, since_us, days),
     ]
     events = pd.concat(frames, ignore_index=True)
-    events = events[(events["t_us"] >= since_us) & (events["t_us"] < until_us)]
+    events = events[(events["t_us"] >= since_us) & (events["t_us"] < until_us)].reset_index(drop=True)
     return events.assign(device=devices(rng, world, events), scenario=None)
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 from numpy.random import Generator
 
-from pipelines.simulate import everyday, scenarios
+from pipelines.simulate import everyday, scenarios, slow_frauds
 from pipelines.simulate.raw_fields import raw_fields
 from pipelines.simulate.world import COUNTRIES, World, make_world
 
@@ -46,8 +46,9 @@ def raw_rows(rng: Generator, users: int, days: int) -> pd.DataFrame:
     since_us = UNTIL_US - days * everyday.DAY_US
     world = make_world(rng, users, max(int(users * MERCHANTS_A_USER), 60), since_us, UNTIL_US)
     honest = everyday.everyday_events(rng, world, since_us, UNTIL_US)
-    frauds = fraud_events(rng, world, since_us, days)
-    events = pd.concat([honest, frauds], ignore_index=True)
+    slow_frauds.turn_merchants(rng, world, honest, since_us, days)
+    lone = slow_frauds.lone_frauds(rng, world, honest, since_us, days)
+    events = pd.concat([honest, lone, fraud_events(rng, world, since_us, days)], ignore_index=True)
     events = events[events["t_us"] < UNTIL_US].sort_values(["t_us", "user", "event_type"], ignore_index=True)
     unexplained = (rng.random(len(events)) < UNEXPLAINED) & (events["event_type"] == "payment") & events["scenario"].isna()
     events.loc[unexplained, "scenario"] = "unexplained"
