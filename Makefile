@@ -25,7 +25,7 @@ FULL ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up up-with-mlflow stop data docs apply train credit materialize stream produce serve demo status logs ui \
-	check fix test bench bench-serve bench-stream chaos parity replay leakage promote rollback score lock clean
+	check fix test bench bench-serve bench-stream chaos parity replay leakage promote rollback score lock clean ladder
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -108,8 +108,11 @@ parity: setup ## recompute logged answers from the event log, name what differs 
 replay: setup ## dead letters with their reasons, into a file to repair; INPUT= sends repaired ones, none twice
 	@$(RUN) replay streaming.replay --input "$(INPUT)"
 
-leakage: setup ## look for features that know the future
+leakage: setup ## six ways to let the future in: what each shows and what its model is worth, on the loaded log
 	@$(RUN) leakage pipelines.leakage
+
+ladder: up ## what each kind of feature adds, on a world of 3,000 users and 120 days of its own (minutes)
+	@$(RUN) ladder pipelines.ladder
 
 promote: setup ## make a trained version the champion: MODEL= VERSION= (default: the newest); DRY_RUN=1 only checks
 	@$(RUN) promote pipelines.promote "$(MODEL)" $(CHOSEN)
