@@ -44,7 +44,6 @@ profile = FeatureView(
 )
 service = FeatureService(name="service", features=[NAME, profile])
 """
-NOW = time.time_ns() // 1000
 MINUTE = 60_000_000
 
 
@@ -94,7 +93,8 @@ def declared(lab: Lab, name: str = "spending") -> None:
 def lab(tmp_path_factory, redis_server):
     """A repo applied and materialized from the command line: ann paid 40 half an hour ago and 2 two hours ago."""
     lab = Lab(tmp_path_factory.mktemp("verbs"), redis_server)
-    lab.write([event(NOW - 30 * MINUTE, 1, amount_cents=40), event(NOW - 120 * MINUTE, 2, amount_cents=2)])
+    now = time.time_ns() // 1000
+    lab.write([event(now - 30 * MINUTE, 1, amount_cents=40), event(now - 120 * MINUTE, 2, amount_cents=2)])
     declared(lab)
     feast(lab, "apply")
     feast(lab, "materialize-incremental", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"))

@@ -18,7 +18,6 @@ from feature_repo.settings import Settings
 from pipelines.recompute import NotYetInLogError, UnverifiableError, compare, recompute
 from stack import feast_cli
 
-NOW = datetime.now(UTC)
 COUNT = "user_activity__event_id_count_1h"
 ROW = {
     "user_id": "ada",
@@ -29,13 +28,12 @@ ROW = {
     "transaction_category": "food",
     "transaction_channel": "pos",
     "transaction_country": None,
-    "transaction_time_us": int(NOW.timestamp() * 1e6),
+    "transaction_time_us": int(datetime.now(UTC).timestamp() * 1e6),
 }
 
 
-def payment(name: str, minutes_ago: int, cents: int, offset: int | None) -> dict:
+def payment(name: str, at: datetime, cents: int, offset: int | None) -> dict:
     """One payment of ada's; with an offset it came through partition 0 of the topic."""
-    at = NOW - timedelta(minutes=minutes_ago)
     slot = {"source_partition": None if offset is None else 0, "source_offset": offset}
     keys = {"user_id": "ada", "merchant_id": "the-bakery", "device_id": "her-phone"}
     kind = {"event_type": "payment", "category": "food", "channel": "pos", "country": "NO", "session_id": None}
@@ -46,9 +44,14 @@ def payment(name: str, minutes_ago: int, cents: int, offset: int | None) -> dict
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, own_store):
     """A store over a log of three old payments and two streamed ones, all of them materialized."""
+    now = datetime.now(UTC)
+
+    def ago(minutes: int) -> datetime:
+        return now - timedelta(minutes=minutes)
+
     settings = Settings.from_env({"DATA_DIR": str(tmp_path_factory.mktemp("world")), "REDIS_CONNECTION_STRING": own_store})
-    old = [payment("h-1", 60 * 24, 300, None), payment("h-2", 50, 420, None), payment("h-3", 40, 999, None)]
-    streamed = [payment("s-1", 20, 510, 0), payment("s-2", 10, 333, 1)]
+    old = [payment("h-1", ago(60 * 24), 300, None), payment("h-2", ago(50), 420, None), payment("h-3", ago(40), 999, None)]
+    streamed = [payment("s-1", ago(20), 510, 0), payment("s-2", ago(10), 333, 1)]
     rows = pa.Table.from_pylist([*old, *streamed], pa.schema([f for f in TRANSACTIONS if f.name in old[0]]))
     write_log(settings.transactions_path, TRANSACTIONS, add_columns(rows))
     write_log(settings.labels_path, LABELS, pa.table({"event_id": pa.array([], pa.string())}))
@@ -56,7 +59,7 @@ def world(tmp_path_factory, own_store):
     commits.mkdir(exist_ok=True)
     (commits / "history.json").write_text(json.dumps({"generation": 1, "shift_us": 0, "rows": 3}))
     (commits / "batch-000000000000.json").write_text(json.dumps({"end_offsets": {"0": 1}}))
-    profile = {"user_id": "ada", "event_timestamp": NOW - timedelta(days=3), "created_timestamp": NOW, "credit_score": 700}
+    profile = {"user_id": "ada", "event_timestamp": now - timedelta(days=3), "created_timestamp": now, "credit_score": 700}
     settings.profiles_path.mkdir()
     pq.write_table(pa.table({name: [value] for name, value in profile.items()}), settings.profiles_path / "one.parquet")
     apply = feast_cli.command("apply")

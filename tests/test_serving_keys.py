@@ -70,7 +70,7 @@ def test_a_key_does_only_what_its_scopes_say(client: httpx.Client):
     assert "score" in refused.json()["remedy"]
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/healthz", "/metrics", "/assets/console/console.js"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/healthz", "/metrics", "/assets/console/main.js"])
 def test_probes_metrics_documentation_and_console_are_open(client: httpx.Client, path: str):
     assert client.get(path).status_code == 200
 
