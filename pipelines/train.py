@@ -5,49 +5,34 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from feast.errors import FeatureServiceNotFoundException
 from mlflow import MlflowClient
 
 from feature_repo import open_store
 from feature_repo.settings import Settings
 from pipelines.training import tracking
-from pipelines.training.candidates import Candidate, check_parts, choose, compare_rivals, fit_candidates
+from pipelines.training.candidates import Candidate, choose, compare_rivals, fit_candidates
 from pipelines.training.folds import prequential
-from pipelines.training.label_notes import label_notes
+from pipelines.training.gate import Decision
 from pipelines.training.labels import KnownLog, TrainingRefusedError, read_known_log
-from pipelines.training.leaks import without_leaks
+from pipelines.training.material import contract, guessed, material, report
 from pipelines.training.notice import notify
-from pipelines.training.odd_columns import odd_columns
-from pipelines.training.parts import Asked, ask
-from pipelines.training.periods import Periods, read_periods
+from pipelines.training.periods import read_periods
 from pipelines.training.progress import Progress
 from pipelines.training.provenance import provenance
-from pipelines.training.report import guessing, instant, periods_report, split_report, summary, write_report
+from pipelines.training.report import instant, periods_report, split_report, summary, write_report
 from pipelines.training.rivals import FULL, QUICK
-from pipelines.training.rows import Examples, account_examples, transaction_examples
-from pipelines.training.split import Split, split_by_time
-from pipelines.training.tested import tested_rows, unseen_notes
-from pipelines.training.unreported import on_unreported_users
-from pipelines.training.verdict import card, evaluation, judge
+from pipelines.training.rows import account_examples, transaction_examples
+from pipelines.training.session import Session, Task
+from pipelines.training.split import Split
+from pipelines.training.verdict import card, judge
 from plumbline import FeatureStore
 from plumbline.durations import SECOND
 
 SEED = 7
-
-
-@dataclass(frozen=True)
-class Task:
-    """One model: its registered name, its feature service, and how its examples are made."""
-
-    name: str
-    service: str
-    examples: Callable[[KnownLog, Periods, Split, int], Examples]
 
 
 TASKS = (
@@ -58,23 +43,6 @@ TASKS = (
         lambda log, periods, split, seed: account_examples(log, periods.horizon_us, split.gap_end, seed),
     ),
 )
-
-
-@dataclass(frozen=True)
-class Session:
-    """What both models share."""
-
-    store: FeatureStore
-    client: MlflowClient
-    experiment_id: str
-    log: KnownLog
-    labelled_us: np.ndarray
-    periods: Periods
-    seed: int
-    progress: Progress
-    settings: Settings
-    provenance: dict[str, str]
-    full: bool
 
 
 def train(
@@ -154,90 +122,48 @@ def _applied_hash(task: Task, store: FeatureStore) -> str | None:
 
 
 def _train_one(task: Task, session: Session) -> dict[str, Any]:
-    say, log = session.progress.say, session.log
-    split = split_by_time(session.labelled_us, log.known_until_us, session.periods)
-    examples = task.examples(log, session.periods, split, session.seed)
-    say(f"{task.name}: features of {len(examples.start_us):,} rows by {task.service}")
-    asked = _asked(task, session, examples, split)
-    parts, test_rows = asked.parts(split), asked.rows(split)["test"]
-    tested = tested_rows(session.settings, examples, test_rows, parts["test"])
-    notes = [*examples.notes, *asked.notes, *label_notes(log, examples), *check_parts(parts)]
-    parts, warned = without_leaks(parts, session.seed)
-    for warning in warned:
-        say(f"{task.name}: WARNING {warning}")
-    say(f"{task.name}: {len(parts['fit'].fraud):,} rows to fit on")
-
     def tell(text: str) -> None:
-        say(f"{task.name}: {text}")
+        session.progress.say(f"{task.name}: {text}")
 
-    contract = {
-        "model": task.name,
-        "feature_service": task.service,
-        "definition_hash": session.store.definition_hash(task.service),
-        "base_rate": float(parts["test"].fraud.mean()),
-        "trained_until": instant(split.train_end),
-    }
+    given = material(task, session, tell)
+    parts, seed = given.parts, session.seed
+    promised = contract(task, session, given)
     with tempfile.TemporaryDirectory(prefix="plumbline-train-") as folder:
-        candidates, left_out = fit_candidates(parts, contract, Path(folder), session.seed, tune=session.full, say=tell)
+        candidates, left_out = fit_candidates(parts, promised, Path(folder), seed, tune=session.full, say=tell)
         chosen = choose(candidates)
-        rivals = compare_rivals(FULL if session.full else QUICK, parts, session.seed, tell)
+        rivals = compare_rivals(FULL if session.full else QUICK, parts, seed, tell)
         tell("prequential folds")
-        folds = prequential(asked, split, chosen, parts["fit"].features.column_names, session.seed)
-        say(f"{task.name}: {chosen.kind} chosen on validation rows, logging to MLflow")
-        runs = {candidate.kind: _log_run(session, candidate, split) for candidate in candidates}
+        folds = prequential(given.asked, given.split, chosen, parts["fit"].features.column_names, seed)
+        tell(f"{chosen.kind} chosen on validation rows, logging to MLflow")
+        runs = {candidate.kind: _log_run(session, candidate, given.split) for candidate in candidates}
         version = tracking.register(session.client, task.name, runs[chosen.kind], _tags(chosen) | session.provenance)
-        decision = judge(session.store, session.client, chosen, parts, tested, Path(folder), session.seed)
-    if decision.promoted:
-        tracking.set_champion(session.client, task.name, version)
-    tracking.record_decision(session.client, task.name, version, decision.report())
-    notify(session.settings, {"model": task.name, "version": version, "by": "make train", **decision.report()})
-    warned += odd_columns(parts["fit"].features)
-    warned += unseen_notes(parts["fit"].features, parts["test"].features, tuple(chosen.saved.contract["features"]))
-    train_fraud, train_weight = (
-        np.concatenate([getattr(parts[name], of) for name in ("fit", "validation")]) for of in ("fraud", "weight")
-    )
-    report = {
-        "trained": True,
-        **chosen.metrics,
-        "rows": sum(len(part.fraud) for part in parts.values()),
-        "positives": int(sum(part.fraud.sum() for part in parts.values())),
-        "split": split_report(split),
-        "parts": {name: {"rows": len(p.fraud), "positives": int(p.fraud.sum())} for name, p in parts.items()},
-        "comparison": {
-            "base_rate": guessing(train_fraud, train_weight, parts["test"].fraud),
-            **{candidate.kind: _compared(candidate, runs) for candidate in candidates},
-            **rivals,
-        },
+        decision = judge(session.store, session.client, chosen, parts, given.tested, Path(folder), seed)
+    _make_known(task, session, version, decision)
+    told = {
+        **report(chosen, given, seed),
+        "comparison": {**guessed(parts), **{each.kind: _compared(each, runs) for each in candidates}, **rivals},
         "prequential": folds,
-        "unreported_users": on_unreported_users(parts["test"], chosen.test_score, session.seed),
-        "chosen": chosen.kind,
-        "feature_service": task.service,
-        "definition_hash": contract["definition_hash"],
-        "features": chosen.saved.contract["features"],
-        "thresholds": chosen.saved.contract["thresholds"],
         "mlflow_run_id": runs[chosen.kind],
         "model_version": version,
         "gate": decision.report(),
         "reason": decision.reason,
-        "evaluation": evaluation(chosen, tested),
         "provenance": session.provenance,
-        "warnings": warned,
-        "notes": notes,
         "left_out": left_out,
     }
-    return {**report, "card": card(session.settings, session.client, task.name, report, tested, chosen.test_score)}
+    shown = card(session.settings, session.client, task.name, told, given.tested, chosen.test_score)
+    return {**told, "card": shown}
+
+
+def _make_known(task: Task, session: Session, version: str, decision: Decision) -> None:
+    if decision.promoted:
+        tracking.set_champion(session.client, task.name, version)
+    tracking.record_decision(session.client, task.name, version, decision.report())
+    notify(session.settings, {"model": task.name, "version": version, "by": "make train", **decision.report()})
 
 
 def _compared(candidate: Candidate, runs: dict[str, str]) -> dict[str, Any]:
     precision = candidate.validation_average_precision
     return {**candidate.metrics, "validation_average_precision": precision, "mlflow_run_id": runs[candidate.kind]}
-
-
-def _asked(task: Task, session: Session, examples: Examples, split: Split) -> Asked:
-    try:
-        return ask(session.store, task.service, examples, split, session.log.known_until_us, session.seed)
-    except FeatureServiceNotFoundException as error:
-        raise TrainingRefusedError(f"{error}. Run `make apply`.") from None
 
 
 def _tags(candidate: Candidate) -> dict[str, str]:
