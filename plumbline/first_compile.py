@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numba
@@ -24,21 +26,26 @@ TAILS = ((HOUR, 1), (DAY, 300_000_000))
 
 
 def main() -> None:
-    """Compile what was not compiled from these sources on this processor yet; one line a step with its seconds."""
+    """Compile what was not compiled from these sources on this processor yet; steps side by side, one line each."""
     sources = sources_hash(*(path for path in PACKAGE.rglob("*.py") if b"plumbline.compiled" in path.read_bytes()))
     here = f"{sources} numba {numba.__version__} on {cpu_target.target_context.codegen().magic_tuple()}"
     if DONE.exists() and DONE.read_text() == here:
         print("The engine's loops are compiled.")
         return
     started = time.monotonic()
-    for number, (what, use) in enumerate(STEPS.items(), start=1):
-        print(f"{number}/{len(STEPS)} {what} ...", end=" ", flush=True)
-        began = time.monotonic()
-        use()
-        print(f"{time.monotonic() - began:.0f} s", flush=True)
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
+        steps = {processes.submit(_seconds_of, name): name for name in STEPS}
+        for number, done in enumerate(as_completed(steps), start=1):
+            print(f"{number}/{len(STEPS)} {steps[done]} in {done.result():.0f} s", flush=True)
     print(f"The engine's loops are compiled, in {time.monotonic() - started:.0f} s.")
     if DONE.parent.exists():
         DONE.write_text(here)
+
+
+def _seconds_of(step: str) -> float:
+    began = time.monotonic()
+    STEPS[step]()
+    return time.monotonic() - began
 
 
 def _history() -> None:

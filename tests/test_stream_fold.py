@@ -86,7 +86,7 @@ def test_a_produced_event_is_read_online(stream: Stream, fold: int):
 
     send_events(stream.settings, ada)
 
-    until(lambda: stream.counts_and_sums(["ada"]) == [(3, 1_300)])
+    assert until(lambda: stream.counts_and_sums(["ada"]) == [(3, 1_300)])
 
 
 def test_a_label_counts_from_the_instant_it_arrives(stream: Stream, fold: int):
@@ -96,7 +96,9 @@ def test_a_label_counts_from_the_instant_it_arrives(stream: Stream, fold: int):
     send_events(stream.settings, [label], topic="labels")
 
     feature = "merchant_chargebacks:fraud_id_count_1d"
-    until(lambda: stream.store.read_online([feature], [{"merchant_id": "shop"}])[0].features[feature.replace(":", "__")] == 1)
+    assert until(
+        lambda: stream.store.read_online([feature], [{"merchant_id": "shop"}])[0].features[feature.replace(":", "__")] == 1
+    )
 
 
 def test_a_redelivery_counts_once_and_is_no_dead_letter(stream: Stream, fold: int):
@@ -132,7 +134,7 @@ def test_an_emptied_store_is_filled_again_from_the_topic(stream: Stream, fold: i
     store_client(stream.settings).flushdb()
 
     until(lambda: stream.counts_and_sums(["finn"]) == [(5, 500)])
-    until(lambda: stream.is_folded("transactions", "user_activity"))
+    assert until(lambda: stream.is_folded("transactions", "user_activity"))
 
 
 def test_a_partition_that_is_added_is_folded(stream: Stream, fold: int):
@@ -144,7 +146,7 @@ def test_a_partition_that_is_added_is_folded(stream: Stream, fold: int):
     users = [f"gina-{number}" for number in range(40)]
     until(lambda: added in {p for p, _ in send_events(stream.settings, [transaction(user) for user in users])})
 
-    until(lambda: stream.is_folded("transactions", "user_activity"))
+    assert until(lambda: stream.is_folded("transactions", "user_activity"))
 
 
 def test_a_view_that_is_applied_while_the_fold_runs_catches_up(stream: Stream, fold: int):
