@@ -31,6 +31,7 @@ def open_store(settings: Settings | None = None) -> "FeatureStore":
     empty: asking it for a view or service raises Feast's own ...NotFoundException (`make apply` fills it).
     The environment is as before afterwards: a named Redis would read as the user's own in processes started later.
     """
+    from feature_repo import unchecked_feast  # noqa: F401
     from plumbline import FeatureStore  # Feast takes seconds to import; `feature_repo.settings` must not
 
     with _environment(store_environment(settings or Settings.from_env())):
