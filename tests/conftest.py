@@ -38,6 +38,7 @@ def pytest_configure() -> None:
     main.__file__ = getattr(main, "__file__", pytest.__file__)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of several test processes one takes all tests of a file; the whole product, which takes longest, comes first."""
     items.sort(key=lambda item: not _wants_product(item))

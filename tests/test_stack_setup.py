@@ -27,7 +27,8 @@ LOCKS = sorted(LOCKS_FOLDER.glob("*.lock"))
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    quiet = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(quiet, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
 
 
 def test_bare_make_lists_every_target_with_one_line():

@@ -227,6 +227,7 @@ def test_folds_share_the_partitions_and_take_over_those_of_a_dead_one(stream: St
     folds = [services.fold(stream.settings, number) for number in (1, 2)]
     pages = [f"http://127.0.0.1:{stream.settings.fold_metrics_port + number}/metrics" for number in (0, 1)]
     users = [f"jan-{number}" for number in range(20)]
+    send_events(stream.settings, [transaction(f"of every partition {number}") for number in range(100)])
 
     with running(folds[0], stream.settings), running(folds[1], stream.settings) as doomed:
         every = set(last_offsets(stream.settings.kafka_bootstrap_servers, "transactions"))
