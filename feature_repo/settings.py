@@ -15,8 +15,8 @@ class Settings:
 
     A part is embedded (started by `make up`, on loopback) exactly when its address was not named by the user.
     `data_dir` is absolute; ports are TCP ports, `feast_ui_port` None for whichever is free; `api_keys` are entries as
-    written in API_KEYS and never printed, nor is `champion_webhook` (empty for none); `simulate_users` and
-    `simulate_days` size the world that `make data` makes up.
+    written in API_KEYS and never printed, nor is `champion_webhook` (empty for none); `rate_limit_per_s` is None for no
+    limit; `simulate_users` and `simulate_days` size the world that `make data` makes up.
     """
 
     kafka_bootstrap_servers: str
@@ -30,7 +30,10 @@ class Settings:
     api_host: str
     api_port: int
     api_keys: tuple[str, ...] = field(repr=False)
+    api_keys_file: Path | None
+    rate_limit_per_s: int | None
     spark_master: str
+    metrics_host: str
     fold_metrics_port: int
     fold_group: str
     alerts_metrics_port: int
@@ -70,7 +73,10 @@ class Settings:
             api_host=env.get("API_HOST", LOOPBACK),
             api_port=_port(env, "API_PORT", 8000),
             api_keys=tuple(key.strip() for key in env.get("API_KEYS", "").split(",") if key.strip()),
+            api_keys_file=_path(env, "API_KEYS_FILE"),
+            rate_limit_per_s=_size(env, "RATE_LIMIT_PER_S", 1) if "RATE_LIMIT_PER_S" in env else None,
             spark_master=env.get("SPARK_MASTER", "local[2]"),
+            metrics_host=env.get("METRICS_HOST", LOOPBACK),
             fold_metrics_port=_port(env, "FOLD_METRICS_PORT", 9108),
             fold_group=env.get("FOLD_GROUP", "plumbline-fold"),
             alerts_metrics_port=_port(env, "ALERTS_METRICS_PORT", 9106),
@@ -122,6 +128,11 @@ def _port(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise ValueError(f"{name}={text!r} is not a TCP port; give a number between 1 and 65535.")
     return int(text)
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    """The variable's path, relative to the project; None when it is not set."""
+    return (PROJECT_ROOT / env[name]).resolve() if name in env else None
 
 
 def _one_of(env: Mapping[str, str], name: str, choices: Sequence[str]) -> str:

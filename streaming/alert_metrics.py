@@ -1,15 +1,9 @@
-"""What the alerts tell Prometheus, at http://127.0.0.1:$ALERTS_METRICS_PORT/metrics."""
+"""What the alerts tell Prometheus, at http://$METRICS_HOST:$ALERTS_METRICS_PORT/metrics."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics, start_http_server
-
-from feature_repo.settings import LOOPBACK
-
-
-class PortTaken(RuntimeError):
-    """The metrics port is somebody else's; the message names the setting."""
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, disable_created_metrics
 
 
 class AlertMetrics:
@@ -39,13 +33,6 @@ class AlertMetrics:
             self.not_judged.labels(judge, why).inc()
         for rule in rules:
             self.alerts.labels(rule).inc()
-
-    def serve(self, port: int) -> None:
-        """Answer on loopback from a thread; raises PortTaken."""
-        try:
-            start_http_server(port, addr=LOOPBACK, registry=self.registry)
-        except OSError as error:
-            raise PortTaken(f"ALERTS_METRICS_PORT={port}: {error.strerror}; name a free port.") from error
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"plumbline_alerts_{name}", text, ["by"], registry=self.registry)

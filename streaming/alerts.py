@@ -14,7 +14,9 @@ from pathlib import Path
 from kafka.errors import KafkaError
 
 from feature_repo.settings import Settings
-from streaming.alert_metrics import AlertMetrics, PortTaken
+from stack.ports import PortTaken
+from streaming import metrics_page
+from streaming.alert_metrics import AlertMetrics
 from streaming.patience import Patience, Stopped
 from streaming.topic_checks import TopicRefused, require_topics
 
@@ -95,7 +97,7 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     settings, metrics = Settings.from_env(), AlertMetrics()
     try:
-        metrics.serve(settings.alerts_metrics_port)
+        metrics_page.serve(metrics.registry, settings.metrics_host, settings.alerts_metrics_port, "ALERTS_METRICS_PORT")
         with only_alerts_of(settings.run_dir):
             Alerting(settings, metrics, stop).run()
     except (TopicRefused, PortTaken, AnotherWrites) as error:

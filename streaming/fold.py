@@ -12,9 +12,11 @@ from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 from feature_repo.settings import Settings
+from stack.ports import PortTaken
+from streaming import metrics_page
 from streaming.dead_letters import DeadLetters
 from streaming.event_topics import EVENT_TOPICS
-from streaming.fold_metrics import FoldMetrics, PortTaken
+from streaming.fold_metrics import FoldMetrics
 from streaming.membership import Membership
 from streaming.parity_figures import ParityFigures
 from streaming.patience import Patience, Stopped
@@ -72,7 +74,7 @@ def main() -> int:
     settings, metrics = Settings.from_env(), FoldMetrics()
     metrics.registry.register(ParityFigures(settings.reports_path / "parity.json"))
     try:
-        metrics.serve(settings.fold_metrics_port)
+        metrics_page.serve(metrics.registry, settings.metrics_host, settings.fold_metrics_port, "FOLD_METRICS_PORT")
         run(settings, metrics, stop)
     except (TopicRefused, PortTaken) as error:
         print(f"fold: {error}", file=sys.stderr)

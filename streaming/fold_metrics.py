@@ -1,4 +1,4 @@
-"""What the fold tells Prometheus, at http://127.0.0.1:$FOLD_METRICS_PORT/metrics."""
+"""What the fold tells Prometheus, at http://$METRICS_HOST:$FOLD_METRICS_PORT/metrics."""
 
 import contextlib
 import time
@@ -10,16 +10,9 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
 )
 
-from feature_repo.settings import LOOPBACK
-
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
-
-
-class PortTaken(RuntimeError):
-    """The metrics port is somebody else's; the message names the setting."""
 
 
 class FoldMetrics:
@@ -74,13 +67,6 @@ class FoldMetrics:
         for gauge in (self.lag, self.position, self.waiting):
             with contextlib.suppress(KeyError):
                 gauge.remove(topic, str(partition))
-
-    def serve(self, port: int) -> None:
-        """Answer on loopback from a thread; raises PortTaken."""
-        try:
-            start_http_server(port, addr=LOOPBACK, registry=self.registry)
-        except OSError as error:
-            raise PortTaken(f"FOLD_METRICS_PORT={port}: {error.strerror}; name a free port.") from error
 
     def observe_batch(self, began_at: float, oldest_created_us: int | None) -> None:
         """began_at: time.monotonic() at the poll; oldest_created_us: append time, microseconds; None without events."""

@@ -1,17 +1,11 @@
-"""What the background check tells Prometheus, at http://127.0.0.1:$PARITY_METRICS_PORT/metrics."""
+"""What the background check tells Prometheus, at http://$METRICS_HOST:$PARITY_METRICS_PORT/metrics."""
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from feature_repo.settings import LOOPBACK
 from pipelines.parity.tally import Tally
-
-
-class PortTaken(RuntimeError):
-    """The metrics port is somebody else's; the message names the setting."""
 
 
 class ParityMetrics(Collector):
@@ -46,12 +40,3 @@ class ParityMetrics(Collector):
         yield GaugeMetricFamily(
             "plumbline_parity_checked_timestamp_seconds", "When the last check ended, Unix time; 0 before.", self.checked_at_s
         )
-
-    def serve(self, port: int) -> None:
-        """Answer on loopback from a thread; raises PortTaken."""
-        registry = CollectorRegistry()
-        registry.register(self)
-        try:
-            start_http_server(port, addr=LOOPBACK, registry=registry)
-        except OSError as error:
-            raise PortTaken(f"PARITY_METRICS_PORT={port}: {error.strerror}; name a free port.") from error
