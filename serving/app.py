@@ -16,6 +16,7 @@ from serving.batching import Batching
 from serving.binding import Models
 from serving.decisions import DecisionLog
 from serving.guard import Guard
+from serving.key_file import KeyFile
 from serving.keys import Keyring, parse_keys
 from serving.live import Live
 from serving.live_topics import LiveTopics
@@ -26,6 +27,7 @@ from serving.openapi import add_openapi, error_responses
 from serving.pages import add_pages
 from serving.platform_routes import Platform, platform_router
 from serving.problems import Problem, of_status
+from serving.rate_limits import RateLimits
 from serving.readiness import Readiness
 from serving.reading import Reading
 from serving.refresh import Refresh
@@ -64,7 +66,9 @@ def create_app(
         title="Plumbline", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
         redirect_slashes=False, lifespan=_lifespan(background, reading, decisions, live),
     )  # fmt: skip
-    app.add_middleware(Guard, keyring=Keyring(parse_keys(settings.api_keys)), metrics=metrics)
+    further = None if settings.api_keys_file is None else KeyFile(settings.api_keys_file)
+    keyring = Keyring(parse_keys(settings.api_keys), further)
+    app.add_middleware(Guard, keyring=keyring, limits=RateLimits(settings.rate_limit_per_s), metrics=metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
     batching = Batching(scorer, reading, metrics)

@@ -1,4 +1,4 @@
-"""Around every request: an id, the key check before the body is read, headers, the metric and the log line."""
+"""Around every request: an id, the key and its rate before the body is read, headers, the metric and the log line."""
 
 import logging
 import time
@@ -14,6 +14,7 @@ from serving.keys import Keyring
 from serving.logs import LOGGER
 from serving.metrics import Metrics, method_label
 from serving.problems import Problem, internal
+from serving.rate_limits import RateLimits
 
 PROTECTED = "/v1"
 CLIENT_GONE = 499
@@ -32,8 +33,8 @@ SECURITY_HEADERS = {
 class Guard:
     """ASGI middleware; `scope["state"]` carries request_id, api_key and started (perf_counter seconds)."""
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, metrics: Metrics) -> None:
-        self._app, self._keyring, self._metrics = app, keyring, metrics
+    def __init__(self, app: ASGIApp, keyring: Keyring, limits: RateLimits, metrics: Metrics) -> None:
+        self._app, self._keyring, self._limits, self._metrics = app, keyring, limits, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,7 +51,9 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:
             if is_protected(scope["path"]):
-                scope["state"]["api_key"] = self._keyring.authenticate(Headers(scope=scope))
+                key = self._keyring.authenticate(Headers(scope=scope))
+                scope["state"]["api_key"] = key
+                self._limits.take(key.name)
             await self._app(scope, receive, answer)
         except Problem as problem:
             await problem.response()(scope, receive, answer)

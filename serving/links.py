@@ -24,7 +24,7 @@ def links(settings: Settings) -> dict[str, str]:
 
 def shows_data_docs(settings: Settings) -> bool:
     """Whether anybody may see the data docs: where there are no keys, and so only on this machine."""
-    return not settings.api_keys
+    return not settings.api_keys and settings.api_keys_file is None
 
 
 def _port_of_feast(settings: Settings) -> str | None:

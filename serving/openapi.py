@@ -15,6 +15,7 @@ ERRORS = {
     413: "The body is larger than 1 MB",
     415: "The body is not JSON",
     422: "The request does not fit; nothing was decided",
+    429: "The key asks more than RATE_LIMIT_PER_S; see Retry-After",
     500: "The service failed; nothing was decided",
     503: "The store is away, or the service at its capacity; see Retry-After",
 }

@@ -26,65 +26,64 @@ EVENT_STREAM: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Platform:
-    """What the routes need; built once by create_app. cards: the body of /v1/models."""
+    """What answers a person watching; built once by create_app. cards: the body of /v1/models."""
 
     store: FeatureStore
     reading: Reading
     applied: Applied
-    status: Status
-    live: Live
+    state: Status
+    listeners: Live
     cards: Callable[[], dict[str, Any]]
+
+    async def events(self, request: Request, user_id: str) -> Response:
+        require_scope(request.state.api_key, "read")
+        no_query(request)
+        user = user_id_of(request, user_id)
+        windowed = await self.reading.run(lambda: self.applied.user_views.windowed)
+        return _json(await self.reading.run(timeline, self.store, windowed, user))
+
+    async def models(self, request: Request) -> Response:
+        require_scope(request.state.api_key, "read")
+        return _json(await self.reading.run(self.cards))
+
+    async def status(self, request: Request) -> Response:
+        require_scope(request.state.api_key, "read")
+        return _json(await self.reading.run(self.state.check))
+
+    async def live(self, request: Request) -> Response:
+        require_scope(request.state.api_key, "read")
+        self.listeners.require_room()
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self.listeners.listen(), media_type="text/event-stream", headers=headers)
 
 
 def platform_router(platform: Platform) -> APIRouter:
     """The routes under /v1 that decide nothing; all need the scope read."""
     router = APIRouter(prefix="/v1")
-
-    @router.get(
+    router.get(
         "/users/{user_id:any_text}/events",
         response_model=EventsResponse,
-        responses=error_responses(401, 403, 422, 500, 503),
+        responses=error_responses(401, 403, 422, 429, 500, 503),
         summary="A user's recent events, as the online store still holds them",
-    )
-    async def events(request: Request, user_id: str) -> Response:
-        require_scope(request.state.api_key, "read")
-        no_query(request)
-        user = user_id_of(request, user_id)
-        windowed = await platform.reading.run(lambda: platform.applied.user_views.windowed)
-        return _json(await platform.reading.run(timeline, platform.store, windowed, user))
-
-    @router.get(
+    )(platform.events)
+    router.get(
         "/models",
         response_model=ModelsResponse,
-        responses=error_responses(401, 403, 500, 503),
+        responses=error_responses(401, 403, 429, 500, 503),
         summary="The models: what they read, how they were judged, which versions there were",
-    )
-    async def models(request: Request) -> Response:
-        require_scope(request.state.api_key, "read")
-        return _json(await platform.reading.run(platform.cards))
-
-    @router.get(
+    )(platform.models)
+    router.get(
         "/status",
         response_model=StatusResponse,
-        responses=error_responses(401, 403, 500, 503),
+        responses=error_responses(401, 403, 429, 500, 503),
         summary="Folds, positions, lag and the last parity run",
-    )
-    async def status(request: Request) -> Response:
-        require_scope(request.state.api_key, "read")
-        return _json(await platform.reading.run(platform.status.check))
-
-    @router.get(
+    )(platform.status)
+    router.get(
         "/live",
         response_class=StreamingResponse,
-        responses={**EVENT_STREAM, **error_responses(401, 403, 503)},
+        responses={**EVENT_STREAM, **error_responses(401, 403, 429, 503)},
         summary="Decisions and alerts as they happen (server-sent events); begins with the last fifty",
-    )
-    async def live(request: Request) -> Response:
-        require_scope(request.state.api_key, "read")
-        platform.live.require_room()
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(platform.live.listen(), media_type="text/event-stream", headers=headers)
-
+    )(platform.live)
     return router
 
 

@@ -31,7 +31,7 @@ BATCH_STEP = 20
 
 @dataclass(frozen=True)
 class Api:
-    """What the routes need; built once by create_app."""
+    """What answers under /v1 about users; built once by create_app."""
 
     store: Any
     scorer: Scorer
@@ -41,57 +41,32 @@ class Api:
     applied: Applied
     live: Live
 
-
-def api_router(api: Api) -> APIRouter:
-    """The routes under /v1."""
-    router = APIRouter(prefix="/v1")
-
-    @router.post(
-        "/score",
-        response_model=ScoreResponse,
-        responses=error_responses(401, 403, 413, 415, 422, 500, 503),
-        openapi_extra=request_body(ScoreRequest),
-        summary="Score a transaction, or without one the user's account",
-    )
-    async def score(request: Request) -> Response:
+    async def score(self, request: Request) -> Response:
         require_scope(request.state.api_key, "score")
-        api.batching.require_room()
+        self.batching.require_room()
         body = await read_body(request, ScoreRequest)
-        api.scorer.model_for(body)
+        self.scorer.model_for(body)
         try:
-            scored = await api.batching.score(body, request.state.request_id)
+            scored = await self.batching.score(body, request.state.request_id)
         except AsOfTooOld as error:
             raise _too_old(error, "transaction.event_timestamp") from None
-        _log(api, request, [scored])
+        self._log(request, [scored])
         return _json(scored.response)
 
-    @router.post(
-        "/score/batch",
-        response_model=BatchResponse,
-        responses=error_responses(401, 403, 413, 415, 422, 500, 503),
-        openapi_extra=request_body(BatchRequest),
-        summary="Score up to 1,000 requests, in the order given, or refuse them all",
-    )
-    async def score_batch(request: Request) -> Response:
+    async def score_batch(self, request: Request) -> Response:
         require_scope(request.state.api_key, "score")
         body = await read_body(request, BatchRequest)
         identifiers = [f"{request.state.request_id}-{number}" for number in range(len(body.requests))]
-        scored = await _score(api, body.requests, identifiers, now_utc())
-        _log(api, request, scored)
+        scored = await self._scored(body.requests, identifiers, now_utc())
+        self._log(request, scored)
         return _json({"responses": [answer.response for answer in scored]})
 
-    @router.get(
-        "/users/{user_id:any_text}/features",
-        response_model=FeaturesResponse,
-        responses=error_responses(401, 403, 422, 500, 503),
-        summary="A user's features now, or as of an instant",
-    )
-    async def features(request: Request, user_id: str, as_of_text: AsOfParameter = None) -> Response:
+    async def features(self, request: Request, user_id: str, as_of_text: AsOfParameter = None) -> Response:
         require_scope(request.state.api_key, "read")
         user, at = user_id_of(request, user_id), instant_asked(request)
-        views, rows = api.applied.user_views, [{"user_id": user}]
+        views, rows = self.applied.user_views, [{"user_id": user}]
         try:
-            answer = (await api.reading.run(api.store.read_online, views.features, rows, at))[0]
+            answer = (await self.reading.run(self.store.read_online, views.features, rows, at))[0]
         except AsOfTooOld as error:
             raise _too_old(error, "as_of") from None
         return _json(
@@ -104,30 +79,52 @@ def api_router(api: Api) -> APIRouter:
             }
         )
 
+    async def _scored(self, bodies: Sequence[ScoreRequest], identifiers: Sequence[str], now: datetime) -> list[Scored]:
+        """Score a batch, all of it or nothing."""
+        for body in bodies:
+            self.scorer.model_for(body)
+        scored: list[Scored] = []
+        try:
+            for start in range(0, len(bodies), BATCH_STEP):
+                chosen = slice(start, start + BATCH_STEP)
+                scored += await self.reading.run(self.scorer.score, bodies[chosen], identifiers[chosen], now)
+        except AsOfTooOld as error:
+            raise _too_old(error, "transaction.event_timestamp") from None
+        return scored
+
+    def _log(self, request: Request, scored: Sequence[Scored]) -> None:
+        """Log what was decided, and tell those who listen."""
+        latency_ms = (time.perf_counter() - request.state.started) * 1e3
+        for answer in scored:
+            record = answer.log_record(latency_ms)
+            self.decisions.put(record)
+            self.live.tell("decision", record)
+
+
+def api_router(api: Api) -> APIRouter:
+    """The routes under /v1 that decide, and the features that decisions rest on."""
+    router = APIRouter(prefix="/v1")
+    router.post(
+        "/score",
+        response_model=ScoreResponse,
+        responses=error_responses(401, 403, 413, 415, 422, 429, 500, 503),
+        openapi_extra=request_body(ScoreRequest),
+        summary="Score a transaction, or without one the user's account",
+    )(api.score)
+    router.post(
+        "/score/batch",
+        response_model=BatchResponse,
+        responses=error_responses(401, 403, 413, 415, 422, 429, 500, 503),
+        openapi_extra=request_body(BatchRequest),
+        summary="Score up to 1,000 requests, in the order given, or refuse them all",
+    )(api.score_batch)
+    router.get(
+        "/users/{user_id:any_text}/features",
+        response_model=FeaturesResponse,
+        responses=error_responses(401, 403, 422, 429, 500, 503),
+        summary="A user's features now, or as of an instant",
+    )(api.features)
     return router
-
-
-async def _score(api: Api, bodies: Sequence[ScoreRequest], identifiers: Sequence[str], now: datetime) -> list[Scored]:
-    """Score a batch, all of it or nothing."""
-    for body in bodies:
-        api.scorer.model_for(body)
-    scored: list[Scored] = []
-    try:
-        for start in range(0, len(bodies), BATCH_STEP):
-            chosen = slice(start, start + BATCH_STEP)
-            scored += await api.reading.run(api.scorer.score, bodies[chosen], identifiers[chosen], now)
-    except AsOfTooOld as error:
-        raise _too_old(error, "transaction.event_timestamp") from None
-    return scored
-
-
-def _log(api: Api, request: Request, scored: Sequence[Scored]) -> None:
-    """Log what was decided, and tell those who listen."""
-    latency_ms = (time.perf_counter() - request.state.started) * 1e3
-    for answer in scored:
-        record = answer.log_record(latency_ms)
-        api.decisions.put(record)
-        api.live.tell("decision", record)
 
 
 def _too_old(error: Exception, where: str) -> Exception:

@@ -1,13 +1,17 @@
 """Who may ask: keys, their scopes, and what is open to everybody."""
 
 import hashlib
+from pathlib import Path
 
 import httpx
 import pytest
 from serving_lab import applied_store, both_models, lab_settings, running
 
+from serving import key_file
+from serving.key_file import KeyFile
 from serving.keys import Keyring, parse_keys
 from serving.problems import Problem
+from serving.rate_limits import RateLimits
 
 PLAIN = "plain-key-4711"
 READER = "reader-key-0815"
@@ -84,6 +88,66 @@ def test_a_malformed_entry_is_refused_without_repeating_it(entry: str):
         parse_keys(["fine", entry])
 
     assert DIGEST not in str(refused.value)
+
+
+def test_a_key_that_is_added_to_or_taken_from_the_file_counts_without_a_restart(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(key_file, "LOOK_EVERY_S", 0)
+    path = tmp_path / "keys"
+    path.write_text(f"# of the dashboard\ndashboard:read:sha256={DIGEST}\n")
+    keyring = Keyring((), KeyFile(path))
+    assert keyring.authenticate({"x-api-key": READER}).name == "dashboard"
+
+    path.write_text(f"{PLAIN}\n")
+
+    assert keyring.authenticate({"x-api-key": PLAIN}).allows("score")
+    with pytest.raises(Problem):
+        keyring.authenticate({"x-api-key": READER})
+
+
+@pytest.mark.parametrize("written", [None, "", "# nobody\n", "robot:fly:sha256=abc\n"])
+def test_a_mistake_in_the_file_locks_nobody_out_and_does_not_start(tmp_path: Path, monkeypatch, written: str | None):
+    monkeypatch.setattr(key_file, "LOOK_EVERY_S", 0)
+    path = tmp_path / "keys"
+    path.write_text(f"{PLAIN}\n")
+    keyring = Keyring((), KeyFile(path))
+
+    path.unlink() if written is None else path.write_text(written)
+
+    assert keyring.authenticate({"x-api-key": PLAIN}).allows("score")
+    with pytest.raises(ValueError, match="API_KEYS_FILE="):
+        KeyFile(path)
+
+
+def test_a_key_past_its_rate_is_told_when_to_come_again_and_the_others_are_not_held_up():
+    now_s = 100.0
+    limits = RateLimits(3, clock=lambda: now_s)
+    for _ in range(3):
+        limits.take("robot")
+
+    with pytest.raises(Problem) as refused:
+        limits.take("robot")
+    limits.take("dashboard")
+
+    assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "1"})
+    now_s += 0.34
+    limits.take("robot")
+    with pytest.raises(Problem):
+        limits.take("robot")
+
+
+def test_a_limited_service_answers_429_with_what_to_do(tmp_path: Path, own_store: str):
+    settings = lab_settings(tmp_path, own_store, API_KEYS=PLAIN, RATE_LIMIT_PER_S="2")
+    store = applied_store(settings)
+    with running(settings, store, both_models(tmp_path, store)) as service:
+        answers = [service.client.get("/v1/status", headers={"X-API-Key": PLAIN}) for _ in range(20)]
+        probe = service.client.get("/healthz")
+
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert answers[0].status_code == answers[1].status_code == 200
+    assert refused[0].headers["retry-after"] == "1"
+    assert "RATE_LIMIT_PER_S" in refused[0].json()["remedy"]
+    assert probe.status_code == 200
 
 
 def test_an_admin_may_do_everything():
