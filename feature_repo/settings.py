@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from feature_repo import kafka_address
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 LOOPBACK = "127.0.0.1"
 
@@ -13,15 +15,16 @@ LOOPBACK = "127.0.0.1"
 class Settings:
     """Every setting of every process; built by `from_env()` in a `main()` only, then passed down.
 
-    A part is embedded (started by `make up`, on loopback) exactly when its address was not named by the user.
-    `data_dir` is absolute; ports are TCP ports, `feast_ui_port` None for whichever is free; `api_keys` are entries as
-    written in API_KEYS and never printed, nor is `champion_webhook` (empty for none); `rate_limit_per_s` is None for no
-    limit; `simulate_users` and `simulate_days` size the world that `make data` makes up.
+    A part is embedded (started by `make up`, on loopback) exactly when its address was not named by the user. The
+    addresses of broker and store may hold a password and are never printed, nor are `api_keys` (entries as written in
+    API_KEYS) and `champion_webhook` (empty for none). `data_dir` is absolute; ports are TCP ports, `feast_ui_port` None
+    for whichever is free; `rate_limit_per_s` is None for no limit; `simulate_users` and `simulate_days` size the world
+    that `make data` makes up.
     """
 
-    kafka_bootstrap_servers: str
+    kafka_bootstrap_servers: str = field(repr=False)
     kafka_port: int
-    redis_connection_string: str
+    redis_connection_string: str = field(repr=False)
     redis_port: int
     redis_type: str
     mlflow_tracking_uri: str
@@ -50,8 +53,8 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Read the settings from `environ` (default: `.env` of the project, overridden by the process environment).
 
-        Raises ValueError naming the variable when a port is not a number between 1 and 65535, a size not one above 0, or
-        a kind none of those there are.
+        Raises ValueError naming the variable when a port is not a number between 1 and 65535, a size not one above 0, a kind
+        none of those there are, or the broker's address one that no client could use.
         """
         env = {**read_dotenv(PROJECT_ROOT / ".env"), **os.environ} if environ is None else dict(environ)
         env = {name: value for name, value in env.items() if value != ""}
@@ -60,6 +63,8 @@ class Settings:
             _port(env, "REDIS_PORT", 6379),
             _port(env, "MLFLOW_PORT", 5000),
         )
+        if "KAFKA_BOOTSTRAP_SERVERS" in env:
+            kafka_address.check(env["KAFKA_BOOTSTRAP_SERVERS"])
         data_dir = Path(env.get("DATA_DIR", "data"))
         return cls(
             kafka_bootstrap_servers=env.get("KAFKA_BOOTSTRAP_SERVERS", f"{LOOPBACK}:{kafka_port}"),

@@ -12,6 +12,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from feature_repo import open_store
+from feature_repo.kafka_address import client_options
 from feature_repo.settings import Settings
 from pipelines.recompute import Compared, NotYetInLogError, UnverifiableError, compare
 
@@ -25,7 +26,7 @@ class NoSuchAnswerError(RuntimeError):
 
 def logged_answer(bootstrap_servers: str, request_id: str, deadline: float) -> dict[str, Any]:
     """The record of topic `decisions` of a request, waited for until `deadline` (time.monotonic())."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers.split(","), enable_auto_commit=False)
+    consumer = KafkaConsumer(**client_options(bootstrap_servers), enable_auto_commit=False)
     try:
         partitions = [TopicPartition(DECISIONS, number) for number in consumer.partitions_for_topic(DECISIONS) or ()]
         consumer.assign(partitions)

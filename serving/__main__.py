@@ -8,6 +8,7 @@ import time
 
 import prometheus_client  # noqa: F401  before feast, whose import would move every metric into files
 
+from feature_repo import kafka_address
 from feature_repo.settings import Settings
 from serving import logs
 from serving.champions import ChampionError, ChampionFetch
@@ -35,7 +36,8 @@ def start(settings: Settings) -> None:
     """Hold the address, fetch the champions while the store's libraries load, then serve."""
     started = time.perf_counter()
     refuse_open_service(settings)
-    logs.set_up(logs.secrets_of(settings.redis_connection_string, settings.api_keys))
+    keys = [*settings.api_keys, *kafka_address.secrets(settings.kafka_bootstrap_servers)]
+    logs.set_up(logs.secrets_of(settings.redis_connection_string, keys))
     listener = bound_socket(settings.api_host, settings.api_port)
     fetching = ChampionFetch(settings.mlflow_tracking_uri, settings.data_dir / "models")
     try:

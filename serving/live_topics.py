@@ -6,6 +6,7 @@ import threading
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
+from feature_repo.kafka_address import client_options
 from serving.live import Tell
 
 KINDS = {"decisions": "decision", "alerts": "alert"}
@@ -16,7 +17,7 @@ class LiveTopics:
     """One thread that reads the topics' ends from start to stop, and connects again by itself."""
 
     def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._broker = client_options(bootstrap_servers)
         self._stop = threading.Event()
 
     def start(self, tell: Tell) -> None:
@@ -38,7 +39,7 @@ class LiveTopics:
     def _listen(self, stop: threading.Event, tell: Tell) -> None:
         consumer = KafkaConsumer(
             *KINDS,
-            bootstrap_servers=self._bootstrap_servers,
+            **self._broker,
             client_id="plumbline-live",
             auto_offset_reset="latest",
             bootstrap_timeout_ms=2_000,

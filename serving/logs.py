@@ -26,10 +26,10 @@ def event(name: str, **fields: Any) -> None:
     LOGGER.info(name, extra={"fields": fields})
 
 
-def secrets_of(connection_string: str, api_keys: Iterable[str]) -> list[str]:
-    """Every text that must not be printed: plain keys, digests, and the store's password."""
+def secrets_of(connection_string: str, further: Iterable[str]) -> list[str]:
+    """Every text that must not be printed: further ones (keys, digests), and the store's password."""
     parts = (part.partition("=") for part in connection_string.split(","))
-    return [*api_keys, *(value for name, _, value in parts if "password" in name.lower())]
+    return [*further, *(value for name, _, value in parts if "password" in name.lower())]
 
 
 class _OneLine(logging.Formatter):

@@ -8,6 +8,8 @@ import orjson
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from feature_repo.kafka_address import client_options
+
 TOPIC = "decisions"
 RETRY_AFTER_S = 2.0
 BOOTSTRAP_MS = 2_000
@@ -21,7 +23,7 @@ class DecisionTopic:
     """
 
     def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._broker = client_options(bootstrap_servers)
         self._producer: KafkaProducer | None = None
         self._not_before = 0.0
         logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it repeats every failed attempt; we say it once
@@ -52,7 +54,7 @@ class DecisionTopic:
 
     def _connected(self) -> KafkaProducer:
         return KafkaProducer(
-            bootstrap_servers=self._bootstrap_servers,
+            **self._broker,
             client_id="plumbline-serving",
             linger_ms=5,
             bootstrap_timeout_ms=BOOTSTRAP_MS,

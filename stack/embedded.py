@@ -5,6 +5,7 @@ import sys
 
 from kafka.errors import KafkaError
 
+from feature_repo import kafka_address
 from feature_repo.settings import Settings
 from stack import kafka_broker, mlflow_server, processes, redis_server, topics
 from stack.java import NoJava
@@ -31,7 +32,7 @@ def addresses(settings: Settings) -> dict[str, tuple[str, str]]:
     """Address of each part, embedded or the user's own, and the setting that names the user's own."""
     return {
         "redis": (settings.redis_connection_string.partition(",")[0], "REDIS_CONNECTION_STRING"),
-        "kafka": (settings.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS"),
+        "kafka": (kafka_address.hosts(settings.kafka_bootstrap_servers), "KAFKA_BOOTSTRAP_SERVERS"),
         "mlflow": (settings.mlflow_tracking_uri, "MLFLOW_TRACKING_URI"),
     }
 

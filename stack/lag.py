@@ -8,6 +8,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
+from feature_repo.kafka_address import client_options, hosts
 from feature_repo.settings import Settings
 from stack import ports, processes
 
@@ -19,7 +20,7 @@ def lines(settings: Settings) -> list[str]:
     """One line a topic: records in it, lag of fold and archive in records, and their positions (last offset done)."""
     ends = topic_ends(settings)
     if ends is None:
-        return [f"lag             unknown: no broker answers at {settings.kafka_bootstrap_servers}"]
+        return [f"lag             unknown: no broker answers at {hosts(settings.kafka_bootstrap_servers)}"]
     said = []
     for topic in TOPICS:
         fold, archive = fold_positions(settings, topic), archive_positions(settings, topic)
@@ -34,7 +35,7 @@ def lines(settings: Settings) -> list[str]:
 def topic_ends(settings: Settings) -> Mapping[str, Offsets] | None:
     """Offset of the next record of each partition of each topic; None when no broker answers within 3 s."""
     try:
-        consumer = KafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers.split(","), bootstrap_timeout_ms=3_000)
+        consumer = KafkaConsumer(**client_options(settings.kafka_bootstrap_servers), bootstrap_timeout_ms=3_000)
     except KafkaError:
         return None
     try:

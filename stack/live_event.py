@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 from kafka import KafkaProducer
 
+from feature_repo.kafka_address import client_options
+
 AMOUNT_CENTS = 12_345
 COPIED = ("user_id", "merchant_id", "device_id", "category", "channel", "country")
 
@@ -37,7 +39,7 @@ def payment_of_a_known_user(log: Path) -> dict[str, Any]:
 
 def send(bootstrap_servers: str, event: dict[str, Any]) -> tuple[int, int]:
     """Send an event to the topic `transactions`, keyed by its user; its partition and offset once acknowledged."""
-    producer = KafkaProducer(bootstrap_servers=bootstrap_servers.split(","), acks="all", linger_ms=0)
+    producer = KafkaProducer(**client_options(bootstrap_servers), acks="all", linger_ms=0)
     try:
         sent = producer.send("transactions", json.dumps(event).encode(), key=event["user_id"].encode()).get(timeout=30)
         return sent.partition, sent.offset

@@ -6,6 +6,8 @@ from contextlib import suppress
 from kafka import errors
 from kafka.admin import KafkaAdminClient
 
+from feature_repo.kafka_address import client_options
+
 TOPICS = ("transactions", "labels", "transactions.dead-letter", "decisions", "alerts")
 PARTITIONS = 4
 CONFIGS = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
@@ -45,7 +47,7 @@ def _create(admin: KafkaAdminClient, topic: str) -> None:
 def _connected(bootstrap_servers: str, deadline: float) -> KafkaAdminClient:
     while True:
         try:
-            return KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), client_id="plumbline-topics")
+            return KafkaAdminClient(**client_options(bootstrap_servers), client_id="plumbline-topics")
         except errors.KafkaError:
             if time.monotonic() > deadline:
                 raise

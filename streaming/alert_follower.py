@@ -9,6 +9,7 @@ from feast.errors import FeatureViewNotFoundException
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
+from feature_repo.kafka_address import client_options
 from plumbline import FeatureStore, StoreUnavailable
 from streaming.alert_judges import ApiAway, Judge, NotJudged
 from streaming.alert_metrics import AlertMetrics
@@ -41,7 +42,7 @@ class Follower:
         self._judge, self._store, self._alerts = judge, store, alerts
         self._metrics, self._patience = metrics, patience
         self._consumer = KafkaConsumer(
-            bootstrap_servers=servers.split(","),
+            **client_options(servers),
             group_id=f"plumbline-alerts-{judge.name}",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from kafka import KafkaProducer
 
+from feature_repo.kafka_address import client_options
 from streaming.event_topics import TRANSACTIONS, allowed_lateness_us
 from streaming.topic_records import records
 
@@ -62,7 +63,7 @@ class AlertTopic:
         if not alerts:
             return
         self._producer = self._producer or KafkaProducer(
-            bootstrap_servers=self._servers.split(","),
+            **client_options(self._servers),
             acks="all",
             enable_idempotence=True,
             linger_ms=0,

@@ -7,6 +7,7 @@ from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
 from kafka.producer.future import FutureRecordMetadata
 
+from feature_repo.kafka_address import client_options
 from streaming.event_topics import DEAD_LETTER
 
 ACKNOWLEDGED_WITHIN_MS = 30_000
@@ -40,7 +41,7 @@ class DeadLetters:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._producer = KafkaProducer(
-            bootstrap_servers=bootstrap_servers.split(","),
+            **client_options(bootstrap_servers),
             acks="all",
             enable_idempotence=False,  # else one letter too large for the topic fails every later one
             linger_ms=0,

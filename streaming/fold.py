@@ -11,6 +11,7 @@ import warnings
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
+from feature_repo.kafka_address import client_options
 from feature_repo.settings import Settings
 from stack.ports import PortTaken
 from streaming import metrics_page
@@ -53,7 +54,7 @@ def run(settings: Settings, metrics: FoldMetrics, stop: threading.Event) -> None
 def open_consumer(bootstrap_servers: str, group: str) -> KafkaConsumer:
     """A consumer that reads only what it is assigned and told to seek to; it may ask for the group's offsets."""
     return KafkaConsumer(
-        bootstrap_servers=bootstrap_servers.split(","),
+        **client_options(bootstrap_servers),
         group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="none",

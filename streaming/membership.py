@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
+from feature_repo.kafka_address import client_options
 from streaming.patience import Patience
 
 SESSION_TIMEOUT_MS = 6_000
@@ -39,7 +40,7 @@ class Membership:
         self.has_joined = False
         self._folded: dict[TopicPartition, int] = {}
         self._consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap_servers.split(","),
+            **client_options(bootstrap_servers),
             group_id=group,
             enable_auto_commit=False,
             session_timeout_ms=SESSION_TIMEOUT_MS,

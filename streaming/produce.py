@@ -15,6 +15,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from kafka.producer.future import FutureRecordMetadata
 
+from feature_repo.kafka_address import client_options, hosts
 from feature_repo.settings import Settings
 from streaming.event_topics import LABELS, TRANSACTIONS
 from streaming.live_profile import NobodyKnown, load_profile
@@ -37,13 +38,13 @@ class Producer:
         """Raises NotSent when no broker answers within 5 seconds."""
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=bootstrap_servers.split(","),
+                **client_options(bootstrap_servers),
                 acks="all",
                 linger_ms=linger_ms,
                 bootstrap_timeout_ms=5_000,
             )
         except KafkaError as error:
-            raise NotSent(f"Kafka at {bootstrap_servers} does not answer ({error!r}). Run `make up`.") from error
+            raise NotSent(f"Kafka at {hosts(bootstrap_servers)} does not answer ({error!r}). Run `make up`.") from error
         self._unacknowledged: list[tuple[str, FutureRecordMetadata]] = []
         self.sent: Counter[str] = Counter()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
+from feature_repo.kafka_address import client_options
 from plumbline import Fold
 from plumbline.event_log import judged_events
 from plumbline.log_rows import Reading
@@ -84,7 +85,7 @@ def reconcile(
 
 def _bounds(bootstrap_servers: str, topic: str) -> tuple[dict[int, int], dict[int, int]]:
     """First offset and end of each partition."""
-    with KafkaConsumer(bootstrap_servers=bootstrap_servers.split(",")) as consumer:
+    with KafkaConsumer(**client_options(bootstrap_servers)) as consumer:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
     return {p.partition: begin for p, begin in begins.items()}, {p.partition: end for p, end in ends.items()}

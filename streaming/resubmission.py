@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from kafka import KafkaProducer
 
+from feature_repo.kafka_address import client_options
 from streaming.door import Record, admit
 from streaming.event_topics import EVENT_TOPICS, EventTopic, allowed_lateness_us
 from streaming.letter_file import Letter, Place
@@ -83,7 +84,7 @@ def _topic(place: Place) -> EventTopic:
 def _send(bootstrap_servers: str, values: Mapping[Place, bytes]) -> dict[Place, Place]:
     if not values:
         return {}
-    producer = KafkaProducer(bootstrap_servers=bootstrap_servers.split(","), acks="all", enable_idempotence=True)
+    producer = KafkaProducer(**client_options(bootstrap_servers), acks="all", enable_idempotence=True)
     try:
         futures = {
             place: producer.send(

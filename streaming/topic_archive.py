@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kafka import KafkaConsumer, TopicPartition
 
+from feature_repo.kafka_address import client_options, spark_options
 from feature_repo.settings import Settings
 from streaming import compaction, manifests
 from streaming.archive_files import COPIED_SPARK, copy
@@ -80,7 +81,7 @@ class TopicArchive:
     def _stream(self, spark: "SparkSession", offsets: dict[str, int]) -> None:
         records = (
             spark.readStream.format("kafka")
-            .option("kafka.bootstrap.servers", self._servers)
+            .options(**spark_options(self._servers))
             .option("subscribe", self._topic.name)
             .option("startingOffsets", json.dumps({self._topic.name: offsets}))
             .option("kafka.isolation.level", "read_committed")
@@ -119,7 +120,7 @@ class TopicArchive:
 
     def _starting_offsets(self) -> dict[str, int]:
         """Next offset of every partition of the topic; raises ArchiveRefused when it is not in the topic."""
-        with KafkaConsumer(bootstrap_servers=self._servers.split(",")) as consumer:
+        with KafkaConsumer(**client_options(self._servers)) as consumer:
             partitions = [TopicPartition(self._topic.name, p) for p in consumer.partitions_for_topic(self._topic.name)]
             beginnings, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
         return {str(p.partition): self._starting_offset(p, beginnings[p], ends[p]) for p in partitions}

@@ -4,6 +4,7 @@ import logging
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
+from feature_repo.kafka_address import client_options, hosts
 from streaming.event_topics import DEAD_LETTER, EVENT_TOPICS
 
 HEADERS_BYTES = 64 * 1024
@@ -22,10 +23,10 @@ def require_topics(bootstrap_servers: str) -> None:
     Raises TopicRefused naming the topic and the command; kafka.errors.KafkaError when no broker answers.
     """
     names = [*(topic.name for topic in EVENT_TOPICS), DEAD_LETTER]
-    with KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(",")) as admin:
+    with KafkaAdminClient(**client_options(bootstrap_servers)) as admin:
         missing = sorted(set(names) - set(admin.list_topics()))
         if missing:
-            raise TopicRefused(f"Kafka at {bootstrap_servers} lacks topics {', '.join(missing)}. `make up` makes them.")
+            raise TopicRefused(f"Kafka at {hosts(bootstrap_servers)} lacks topics {', '.join(missing)}. `make up` makes them.")
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         configs = admin.describe_configs(resources, config_filter="all")["topic"]
         for topic in EVENT_TOPICS:

@@ -5,6 +5,8 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
+from feature_repo.kafka_address import client_options
+
 POLL_MS = 500
 ANSWERS_WITHIN_MS = 5_000
 
@@ -17,7 +19,7 @@ def records(bootstrap_servers: str, topic: str, since_ms: int | None = None) -> 
     Raises kafka.errors.KafkaError when no broker answers.
     """
     with KafkaConsumer(
-        bootstrap_servers=bootstrap_servers.split(","), enable_auto_commit=False, bootstrap_timeout_ms=ANSWERS_WITHIN_MS
+        **client_options(bootstrap_servers), enable_auto_commit=False, bootstrap_timeout_ms=ANSWERS_WITHIN_MS
     ) as consumer:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         ends = consumer.end_offsets(partitions)

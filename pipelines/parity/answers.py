@@ -7,6 +7,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
+from feature_repo.kafka_address import client_options
 from feature_repo.settings import Settings
 
 DECISIONS = "decisions"
@@ -21,7 +22,7 @@ class Answers:
         """Raises kafka.errors.KafkaError when no broker answers."""
         self._spool = settings.data_dir / "spool" / "decisions.jsonl"
         self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap_servers.split(","),
+            **client_options(settings.kafka_bootstrap_servers),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             bootstrap_timeout_ms=5_000,

@@ -9,6 +9,7 @@ import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 
 from feature_repo import event_schema, row_level
+from feature_repo.kafka_address import client_options
 from feature_repo.settings import Settings
 from pipelines.applied_events import Asked
 from plumbline.view_spec import ViewSpec
@@ -25,7 +26,7 @@ class TopicRows:
 
     def __init__(self, settings: Settings, entities: Iterable[str]) -> None:
         """entities  ids of users, merchants and devices: a record that names none of them is not kept"""
-        self._servers, self._entities = settings.kafka_bootstrap_servers.split(","), frozenset(entities)
+        self._servers, self._entities = client_options(settings.kafka_bootstrap_servers), frozenset(entities)
         self._rows: dict[str, list[dict[str, Any]]] = {}
 
     def unlogged(self, spec: ViewSpec, asked: Asked, logged: pa.Table) -> pa.Table:
@@ -54,9 +55,7 @@ class TopicRows:
 
     def _read(self, topic: str) -> Iterator[dict[str, Any]]:
         """The topic's records about the entities, those that are JSON objects with a time."""
-        with KafkaConsumer(
-            bootstrap_servers=self._servers, enable_auto_commit=False, bootstrap_timeout_ms=ANSWERS_WITHIN_MS
-        ) as consumer:
+        with KafkaConsumer(**self._servers, enable_auto_commit=False, bootstrap_timeout_ms=ANSWERS_WITHIN_MS) as consumer:
             partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
             ends = consumer.end_offsets(partitions)
             consumer.assign(partitions)
