@@ -88,7 +88,7 @@ fix: setup ## let ruff format and repair what it can
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
 
 test: check ## check, then every test, with a real broker, store and Spark
-	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder
+	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: setup ## speed of history, fold and online reads
 	@$(RUN) bench pipelines.bench

@@ -38,12 +38,10 @@ def pytest_configure() -> None:
     main.__file__ = getattr(main, "__file__", pytest.__file__)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several test processes one takes all tests of a file; the whole product, which takes longest, comes first."""
-    items.sort(key=lambda item: not _wants_product(item))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("product" if _wants_product(item) else item.path.stem))
+    """Files with slow tests come first, the whole product before all: of several processes none is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (not _wants_product(item), item.path not in slow))
 
 
 def _wants_product(item: pytest.Item) -> bool:

@@ -19,6 +19,7 @@ from streaming.event_topics import LABELS, TRANSACTIONS
 HOUR = 3_600_000_000
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_whatever_dies(tmp_path: Path):
     options = ["--events", "12000", "--seconds", "25", "--folds", "2", "--seed", "3"]
     environment = {**os.environ, "DATA_DIR": str(tmp_path)}

@@ -56,6 +56,7 @@ def applied(tmp_path_factory: pytest.TempPathFactory, spark: "SparkSession", red
     return settings, credit(settings, written(folder / "german.data", applicants()), None, spark=spark)
 
 
+@pytest.mark.slow
 def test_every_applicant_is_scored_by_a_model_that_never_saw_him_and_reported_beside_doing_without(applied):
     settings, report = applied
 
