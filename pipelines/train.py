@@ -157,6 +157,8 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
 def _make_known(task: Task, session: Session, version: str, decision: Decision) -> None:
     if decision.promoted:
         tracking.set_champion(session.client, task.name, version)
+    else:
+        tracking.set_challenger(session.client, task.name, version)
     tracking.record_decision(session.client, task.name, version, decision.report())
     notify(session.settings, {"model": task.name, "version": version, "by": "make train", **decision.report()})
 

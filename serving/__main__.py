@@ -54,7 +54,7 @@ def refuse_open_service(settings: Settings) -> None:
     if not settings.api_keys and settings.api_keys_file is None and not _is_loopback(settings.api_host):
         raise Refused(
             f"API_HOST={settings.api_host} can be reached from outside and API_KEYS is empty, so anybody could read "
-            "users' features. Set API_KEYS or API_KEYS_FILE, or API_HOST=127.0.0.1."
+            "users' features. Set API_KEYS, or API_HOST=127.0.0.1."
         )
 
 

@@ -33,6 +33,7 @@ from serving.reading import Reading
 from serving.refresh import Refresh
 from serving.routes import Api, api_router
 from serving.scoring import Scorer
+from serving.shadow import Shadow
 from serving.status import Status
 
 DESCRIPTION = "Fraud decisions from features that mean the same in training, in the stream and in the answer."
@@ -57,11 +58,16 @@ def create_app(
     reading = Reading(metrics)
     applied = Applied(store, models)
     live = Live(LiveTopics(settings.kafka_bootstrap_servers))
-    scorer = Scorer(store, models, applied, metrics)
     folder = settings.data_dir / "models"
+    shadow = Shadow(registry, settings.shadow_alias, store, folder / "shadow", metrics)
+    scorer = Scorer(store, models, applied, metrics, shadow)
     refresh = Refresh(registry, models, store, settings.reports_path, folder, metrics)
     readiness = Readiness(store, applied, models, reading, refresh.refused)
-    background = (readiness.warm_up, lambda: refresh.run(applied, scorer.recorded))
+    background = (
+        readiness.warm_up,
+        lambda: refresh.run(applied, scorer.recorded),
+        lambda: shadow.run(scorer.recorded),
+    )
     app = FastAPI(
         title="Plumbline", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
         redirect_slashes=False, lifespan=_lifespan(background, reading, decisions, live),

@@ -29,7 +29,7 @@ class ChampionError(RuntimeError):
 
 @dataclass(frozen=True)
 class Champion:
-    """A registered model's version under the alias champion, and the folder its files were fetched to."""
+    """A registered model's version under an alias (champion, or a challenger's), and the folder its files were fetched to."""
 
     name: str
     version: str
@@ -39,9 +39,9 @@ class Champion:
 class ChampionFetch:
     """Fetches in the background, so that the rest of the service can start meanwhile."""
 
-    def __init__(self, tracking_uri: str, folder: Path) -> None:
+    def __init__(self, tracking_uri: str, folder: Path, alias: str = ALIAS) -> None:
         self._folder = folder
-        command = [sys.executable, "-m", "serving.champions", tracking_uri, str(folder)]
+        command = [sys.executable, "-m", "serving.champions", tracking_uri, str(folder), alias]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=None, env=_environment())
 
     def result(self) -> dict[str, Champion | None]:
@@ -57,22 +57,24 @@ class ChampionFetch:
         self._process.wait()
 
 
-def fetch(tracking_uri: str, folder: Path, names: Sequence[str] = MODEL_NAMES) -> dict[str, Champion | None]:
-    """Download each model's champion to `folder/<name>/<version>`; None for a model without one."""
+def fetch(
+    tracking_uri: str, folder: Path, names: Sequence[str] = MODEL_NAMES, alias: str = ALIAS
+) -> dict[str, Champion | None]:
+    """Download each model's version under the alias to `folder/<name>/<version>`; None for a model without one."""
     from mlflow import MlflowClient  # seconds to import: only in the fetching process
 
     client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     folder.mkdir(parents=True, exist_ok=True)
     write_history(client, folder, names)
-    return {name: _fetch_one(client, tracking_uri, folder, name) for name in names}
+    return {name: _fetch_one(client, tracking_uri, folder, name, alias) for name in names}
 
 
-def _fetch_one(client: Any, tracking_uri: str, folder: Path, name: str) -> Champion | None:
+def _fetch_one(client: Any, tracking_uri: str, folder: Path, name: str, alias: str) -> Champion | None:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        version = client.get_model_version_by_alias(name, ALIAS).version
+        version = client.get_model_version_by_alias(name, alias).version
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
@@ -129,13 +131,13 @@ def _environment() -> dict[str, str]:
 
 
 def main() -> int:
-    """`python -m serving.champions TRACKING_URI FOLDER`: write FOLDER/champions.json."""
-    tracking_uri, folder = sys.argv[1:]
+    """`python -m serving.champions TRACKING_URI FOLDER ALIAS`: write FOLDER/champions.json."""
+    tracking_uri, folder, alias = sys.argv[1:]
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     try:
         wait_for_server(tracking_uri)
-        champions = fetch(tracking_uri, target)
+        champions = fetch(tracking_uri, target, alias=alias)
     except ChampionError as error:
         print(error, file=sys.stderr)
         return 1

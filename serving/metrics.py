@@ -39,6 +39,10 @@ class Metrics:
         self.spool_bytes = Gauge("plumbline_decision_spool_bytes", "Decisions waiting on disk", registry=registry)
         self.model = Gauge("plumbline_model_info", "The models being served", ["name", "version"], registry=registry)
 
+        self.shadow = Counter(
+            "plumbline_shadow_decisions_total", "Decisions of challengers, by whether the champion decided the same.",
+            ["model", "same"], registry=registry,
+        )  # fmt: skip
         self.champion_refused = Gauge(
             "plumbline_champion_refused", "1 while a newer champion is not served because it failed its check", ["name"],
             registry=registry,

@@ -15,21 +15,22 @@ TIMEOUT_S = 3.0
 Signature = tuple[object, ...]
 
 
-def signature(tracking_uri: str, names: Sequence[str] = MODEL_NAMES) -> Signature:
-    """Something that changes when a champion does: of a server the versions, of a database file its time of writing.
+def signature(tracking_uri: str, names: Sequence[str] = MODEL_NAMES, alias: str = ALIAS) -> Signature:
+    """Something that changes when the version under an alias does: of a server the versions, of a database file
+    its time of writing.
 
     Empty where the registry cannot be watched. Raises OSError or ValueError while a server does not answer.
     """
     if tracking_uri.startswith(("http://", "https://")):
-        return tuple(_champion_version(tracking_uri, name) for name in names)
+        return tuple(_version(tracking_uri, name, alias) for name in names)
     if tracking_uri.startswith(SQLITE):
         file = Path(tracking_uri.removeprefix(SQLITE))
         return tuple(path.stat().st_mtime_ns for path in (file, file.with_name(f"{file.name}-wal")) if path.exists())
     return ()
 
 
-def _champion_version(tracking_uri: str, name: str) -> str | None:
-    query = urllib.parse.urlencode({"name": name, "alias": ALIAS})
+def _version(tracking_uri: str, name: str, alias: str) -> str | None:
+    query = urllib.parse.urlencode({"name": name, "alias": alias})
     url = f"{tracking_uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias?{query}"
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:

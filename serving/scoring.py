@@ -17,6 +17,7 @@ from serving.metrics import Metrics
 from serving.model_file import Model
 from serving.problems import unprocessable
 from serving.recorded import Recorded
+from serving.shadow import Shadow
 
 REASONS = 5
 
@@ -30,11 +31,14 @@ class Scored:
     definition_hash: str
     entity_row: dict[str, Any]
     event_id: str | None
+    shadow: dict[str, Any] | None = None
 
     def log_record(self, latency_ms: float) -> dict[str, Any]:
-        """The record of topic `decisions`: the answer, what it was computed for, and how long that took."""
+        """The record of topic `decisions`: the answer, what it was computed for, how long that took, and what a challenger
+        in the shadow said."""
         return {
             **self.response,
+            **({} if self.shadow is None else {"shadow": self.shadow}),
             "feature_service": self.feature_service,
             "definition_hash": self.definition_hash,
             "entity_row": self.entity_row,
@@ -49,8 +53,8 @@ class Scorer:
     store needs read_online() as plumbline.FeatureStore has it; models by name, a reason where there is none.
     """
 
-    def __init__(self, store: Any, models: Models, applied: Applied, metrics: Metrics) -> None:
-        self.recorded = Recorded()
+    def __init__(self, store: Any, models: Models, applied: Applied, metrics: Metrics, shadow: Shadow) -> None:
+        self.recorded, self._shadow = Recorded(), shadow
         self._store, self._models, self._applied, self._metrics = store, models, applied, metrics
 
     def model_for(self, request: ScoreRequest) -> Model:
@@ -113,6 +117,8 @@ class Scorer:
         rows = model.rows([answer.features for answer in answers])
         scores = model.scores(rows)
         why = self._reasons(model, requests, scores, rows)
+        beside = self._shadow.beside(model, [answer.features for answer in answers])
+        self._compare(model, scores, beside)
         return [
             Scored(
                 self._response(request, request_id, answer, model, score, why.get(index)),
@@ -120,11 +126,18 @@ class Scorer:
                 model.definition_hash,
                 entity_rows[index],
                 request.transaction.event_id if request.transaction else None,
+                beside[index],
             )
             for index, (request, request_id, answer, score) in enumerate(
                 zip(requests, request_ids, answers, scores, strict=True)
             )
         ]
+
+    def _compare(self, model: Model, scores: Sequence[float], beside: Sequence[dict[str, Any] | None]) -> None:
+        for score, other in zip(scores, beside, strict=True):
+            if other is not None:
+                same = "yes" if other["decision"] == model.decision(score) else "no"
+                self._metrics.shadow.labels(model.name, same).inc()
 
     @staticmethod
     def _reasons(

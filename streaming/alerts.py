@@ -14,7 +14,6 @@ from pathlib import Path
 from kafka.errors import KafkaError
 
 from feature_repo.settings import Settings
-from stack.ports import PortTaken
 from streaming import metrics_page
 from streaming.alert_metrics import AlertMetrics
 from streaming.patience import Patience, Stopped
@@ -100,7 +99,7 @@ def main() -> int:
         metrics_page.serve(metrics.registry, settings.metrics_host, settings.alerts_metrics_port, "ALERTS_METRICS_PORT")
         with only_alerts_of(settings.run_dir):
             Alerting(settings, metrics, stop).run()
-    except (TopicRefused, PortTaken, AnotherWrites) as error:
+    except (TopicRefused, metrics_page.PortTaken, AnotherWrites) as error:
         print(f"alerts: {error}", file=sys.stderr)
         return 1
     return 0

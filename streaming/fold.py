@@ -13,7 +13,6 @@ from kafka.errors import KafkaError
 
 from feature_repo.kafka_address import client_options
 from feature_repo.settings import Settings
-from stack.ports import PortTaken
 from streaming import metrics_page
 from streaming.dead_letters import DeadLetters
 from streaming.event_topics import EVENT_TOPICS
@@ -77,7 +76,7 @@ def main() -> int:
     try:
         metrics_page.serve(metrics.registry, settings.metrics_host, settings.fold_metrics_port, "FOLD_METRICS_PORT")
         run(settings, metrics, stop)
-    except (TopicRefused, PortTaken) as error:
+    except (TopicRefused, metrics_page.PortTaken) as error:
         print(f"fold: {error}", file=sys.stderr)
         return 1
     return 0

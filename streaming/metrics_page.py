@@ -2,7 +2,9 @@
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from stack.ports import PortTaken
+
+class PortTaken(RuntimeError):
+    """The metrics port is somebody else's; the message names the setting."""
 
 
 def serve(registry: CollectorRegistry, host: str, port: int, setting: str) -> None:

@@ -55,8 +55,9 @@ def test_a_folder_imports_only_what_the_arrows_allow(folder):
     assert crossed == []
 
 
-def test_stack_reads_settings_and_nothing_else_of_the_feature_repo():
-    allowed = {"feature_repo.settings": None, "feature_repo": {"REPO_PATH", "store_environment"}}
+def test_stack_reads_settings_and_addresses_and_nothing_else_of_the_feature_repo():
+    whole = dict.fromkeys(("feature_repo.settings", "feature_repo.kafka_address"))
+    allowed = {**whole, "feature_repo": {"REPO_PATH", "kafka_address", "store_environment"}}
     for path in (PROJECT_ROOT / "stack").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("feature_repo"):

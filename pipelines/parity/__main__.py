@@ -20,7 +20,6 @@ from pipelines.parity.tally import Tally
 from pipelines.parity.topic_rows import TopicRows
 from plumbline import FeatureStore
 from plumbline.log_files import LogNotFoundError
-from stack.ports import PortTaken
 from streaming import metrics_page
 
 AT_ONCE = 2_000
@@ -141,7 +140,7 @@ def main() -> int:
         if not arguments.every:
             return once(parity, arguments.within, _say)
         again_and_again(parity, arguments.every, settings.metrics_host, settings.parity_metrics_port, _say)
-    except (KafkaError, LogNotFoundError, PortTaken) as problem:
+    except (KafkaError, LogNotFoundError, metrics_page.PortTaken) as problem:
         print(f"parity: {str(problem) or type(problem).__name__}. See `make status`.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

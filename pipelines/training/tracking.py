@@ -19,6 +19,7 @@ from pipelines.training.model_files import SavedModel, read_model
 
 EXPERIMENT = "plumbline"
 CHAMPION = "champion"
+CHALLENGER = "challenger"
 CHAMPION_SINCE = "champion_since"
 MODEL_FOLDER = "model"
 QUIET = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
@@ -93,6 +94,11 @@ def set_champion(client: MlflowClient, model_name: str, version: str) -> None:
     """Move the alias to a version, and note on it when that was (UTC)."""
     client.set_registered_model_alias(model_name, CHAMPION, version)
     client.set_model_version_tag(model_name, version, CHAMPION_SINCE, datetime.now(UTC).isoformat())
+
+
+def set_challenger(client: MlflowClient, model_name: str, version: str) -> None:
+    """Give a version that did not become champion the alias under which the API scores it in the shadow (SHADOW_ALIAS)."""
+    client.set_registered_model_alias(model_name, CHALLENGER, version)
 
 
 def record_decision(client: MlflowClient, model_name: str, version: str, decision: dict[str, Any]) -> None:
