@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from plumbline.deliveries import Claim, Claims
 from plumbline.durations import DAY
@@ -14,6 +15,7 @@ from plumbline.fold_times import HEAD_US
 from plumbline.grouped_log import GroupedLog, group_by_entity
 from plumbline.keyspace import HISTORY, PUSH, REACH, Keyspace
 from plumbline.layout import Layout
+from plumbline.log_times import int64_values
 from plumbline.pushing import without_logged
 from plumbline.state import fold
 from plumbline.state_words import FENCE, GENERATION, NEVER, STAMP_BYTES, StateUnreadable, check, header_word
@@ -24,6 +26,8 @@ CHUNK = 4_000
 ATTEMPTS = 20
 CLAIMS_KEPT_US = 7 * DAY
 """Claims that ended longer ago than this before a partition's newest arrival are not installed."""
+
+CLAIM_COLUMNS = ("event_id", "event_timestamp", "created_timestamp", "source_partition", "source_offset")
 
 
 @dataclass(frozen=True)
@@ -181,19 +185,16 @@ class Installer:
 
 def install_claims(claims: Claims, events: pa.Table, allowed_lateness_us: int) -> None:
     """Claims of the log's accepted deliveries, so that a fold that goes on from the log knows the ids before it."""
-    streamed = events.filter(events["source_partition"].combine_chunks().is_valid())
-    by_partition: dict[int, list[tuple[bytes, Claim, int]]] = defaultdict(list)
-    at, created = (streamed[name].cast(pa.int64()).to_pylist() for name in ("event_timestamp", "created_timestamp"))
-    for partition, offset, event_id, at_us, created_us in zip(
-        streamed["source_partition"].to_pylist(), streamed["source_offset"].to_pylist(),
-        streamed["event_id"].to_pylist(), at, created, strict=True,
-    ):  # fmt: skip
-        if event_id is not None:
-            claim = Claim(offset, at_us + allowed_lateness_us)
-            by_partition[partition].append((str(event_id).encode(), claim, created_us))
-    for partition, found in by_partition.items():
-        newest_us = max(created_us for _, _, created_us in found)
-        claims.write(partition, [(i, c) for i, c, _ in found if c.until_us >= newest_us - CLAIMS_KEPT_US])
+    named = pc.and_(pc.is_valid(events["source_partition"]), pc.is_valid(events["event_id"]))
+    streamed = events.select([*CLAIM_COLUMNS]).filter(named)
+    partitions, created = int64_values(streamed["source_partition"]), int64_values(streamed["created_timestamp"])
+    until = int64_values(streamed["event_timestamp"]) + allowed_lateness_us
+    for partition in np.unique(partitions).tolist():
+        newest_us = created[partitions == partition].max()
+        kept = np.flatnonzero((partitions == partition) & (until >= newest_us - CLAIMS_KEPT_US))
+        rows = streamed.select(["event_id", "source_offset"]).take(pa.array(kept))
+        of_rows = zip(rows["event_id"].to_pylist(), rows["source_offset"].to_pylist(), until[kept].tolist(), strict=True)
+        claims.write(partition, [(str(event_id).encode(), Claim(offset, until_us)) for event_id, offset, until_us in of_rows])
 
 
 def _moves(key: str, known: Mapping[bytes, bytes], cut: LogCut) -> Iterator[PositionMove]:
