@@ -13,6 +13,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+from feature_repo.unchecked_feast import AS_SHIPPED
 from pipelines.bench.lines import Line, emit, table
 
 BENCHMARKS = ("history", "growth", "known", "materialize", "online")
@@ -39,7 +40,8 @@ def main() -> int:
 
 def _in_its_own_process(name: str, scale: float, found: list[Line]) -> int:
     command = [sys.executable, "-m", "pipelines.bench", "--alone", name, "--scale", str(scale)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    shipped = {**os.environ, AS_SHIPPED: "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=shipped) as process:
         assert process.stdout is not None  # it was asked for above
         for text in process.stdout:
             if text.startswith("{"):
