@@ -117,7 +117,8 @@ def _curve(
         for rate in rates:
             line, kept = load(kind, what, running, rate, seconds, asked, KEPT_ONE_IN)
             lines.append(line)
-            answers += [answer for _, text in kept if "features" in (answer := json.loads(text))]
+            if kind == "plumbline":
+                answers += [answer for _, text in kept if "features" in (answer := json.loads(text))]
             print(json.dumps(line), flush=True)
     return lines, answers
 

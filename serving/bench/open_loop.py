@@ -39,16 +39,15 @@ class OpenLoop:
         self._load, self._count = load, int(load.rate * load.seconds)
         self.latency, self.status = [float("nan")] * self._count, [0] * self._count
         self.kept: list[tuple[int, str]] = []
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()
         self._backlog: deque[int] = deque()
         self._answered, self._done = 0, asyncio.Event()
         self._began = 0.0
+        self._opening: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Send everything and wait for the answers."""
-        loop = asyncio.get_running_loop()
-        made = [loop.create_connection(lambda: _Connection(self), self._load.host, self._load.port) for _ in range(CONNECTIONS)]
-        self._idle = [connection for _, connection in await asyncio.gather(*made)]
+        await asyncio.gather(*(self._open() for _ in range(CONNECTIONS)))
         self._began = time.perf_counter() + 0.1
         for number in range(self._count):
             ahead = self._intended(number) - time.perf_counter()
@@ -68,6 +67,22 @@ class OpenLoop:
         self._answered += 1
         if self._answered == self._count:
             self._done.set()
+        self._free(connection)
+
+    def lost(self, connection: "_Connection") -> None:
+        """The server closed a connection, as it does with one that was idle for seconds: another takes its place."""
+        if connection in self._idle and not self._done.is_set():
+            self._idle.remove(connection)
+            opening = asyncio.get_running_loop().create_task(self._open())
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: _Connection(self), self._load.host, self._load.port)
+        self._free(connection)
+
+    def _free(self, connection: "_Connection") -> None:
         if self._backlog:
             connection.ask(self._backlog.popleft(), self._request)
         else:
@@ -78,7 +93,7 @@ class OpenLoop:
 
     def _send(self, number: int) -> None:
         if self._idle:
-            self._idle.pop().ask(number, self._request)
+            self._idle.popleft().ask(number, self._request)
         else:
             self._backlog.append(number)
 
@@ -101,6 +116,9 @@ class _Connection(asyncio.Protocol):
     def ask(self, number: int, request: Any) -> None:
         self._number, self._data = number, b""
         self._transport.write(request(number))
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._run.lost(self)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
