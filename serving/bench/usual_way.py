@@ -10,6 +10,8 @@ import pandas as pd
 
 VIEWS, FEATURES_A_VIEW = 4, 13
 USERS = 2_000
+REFERENCES = [f"view{view}:f{number}" for view in range(VIEWS) for number in range(FEATURES_A_VIEW)]
+"""In the order of the pipeline's columns; a view's own schema has none after `apply`."""
 
 
 def prepare(folder: Path, store: str) -> None:
@@ -23,7 +25,7 @@ def prepare(folder: Path, store: str) -> None:
         values = {field.name: random.normal(size=USERS) for field in view.schema if field.name != "user_id"}
         rows = pd.DataFrame({"user_id": [f"u{n}" for n in range(USERS)], "event_timestamp": now, **values})
         opened.write_to_online_store(view.name, rows)
-    _save_pipeline(folder / "model", [f"{view.name}__{f.name}" for view in views for f in view.schema if f.name != "user_id"])
+    _save_pipeline(folder / "model", [reference.replace(":", "__") for reference in REFERENCES])
 
 
 def usual_way(folder: Path, store: str) -> Callable[[str], float]:
@@ -31,12 +33,10 @@ def usual_way(folder: Path, store: str) -> Callable[[str], float]:
     import mlflow
 
     opened, model = _store(folder, store), mlflow.pyfunc.load_model(str(folder / "model"))
-    references = [f"{view.name}:{field.name}" for view in _views(folder) for field in view.schema if field.name != "user_id"]
-
-    names = [reference.replace(":", "__") for reference in references]
+    names = [reference.replace(":", "__") for reference in REFERENCES]
 
     def predict(user_id: str) -> float:
-        answer = opened.get_online_features(references, [{"user_id": user_id}], full_feature_names=True).to_df()
+        answer = opened.get_online_features(REFERENCES, [{"user_id": user_id}], full_feature_names=True).to_df()
         return float(model.predict(answer[names])[0])
 
     return predict
