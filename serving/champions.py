@@ -57,6 +57,15 @@ class ChampionFetch:
         self._process.wait()
 
 
+def fetched(tracking_uri: str, folder: Path, alias: str = ALIAS) -> dict[str, Champion | None]:
+    """ChampionFetch, waited for: the versions under the alias by model name. Raises ChampionError."""
+    fetching = ChampionFetch(tracking_uri, folder, alias)
+    try:
+        return fetching.result()
+    finally:
+        fetching.stop()
+
+
 def fetch(
     tracking_uri: str, folder: Path, names: Sequence[str] = MODEL_NAMES, alias: str = ALIAS
 ) -> dict[str, Champion | None]:

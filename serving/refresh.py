@@ -10,7 +10,7 @@ import numpy as np
 from plumbline import StoreUnavailable
 from serving.applied import Applied
 from serving.binding import ContractMismatch, Models, bind_one, missing_reason
-from serving.champions import MODEL_NAMES, Champion, ChampionError, ChampionFetch
+from serving.champions import MODEL_NAMES, Champion, ChampionError, fetched
 from serving.logs import LOGGER, event
 from serving.metrics import Metrics
 from serving.model_file import Model, ModelFileError
@@ -20,8 +20,9 @@ from serving.registry_watch import Signature, signature
 EVERY_S = 5.0
 
 
-class CheckFailed(ValueError):
-    """A new champion does not answer recorded requests as it must; the message says how."""
+class Unfit(ValueError):
+    """A version cannot be served: other definitions are applied, its files cannot be read, or it does not answer recorded
+    requests as it must; the message says which."""
 
 
 class Refresh:
@@ -41,12 +42,9 @@ class Refresh:
 
     async def run(self, applied: Applied, recorded: Recorded) -> None:
         """Until cancelled."""
-        while self._tracking_uri is not None:
+        if self._tracking_uri is not None:
             await asyncio.sleep(EVERY_S)
-            try:
-                await asyncio.to_thread(self.look, applied, recorded)
-            except (OSError, ValueError, ChampionError, StoreUnavailable) as error:
-                LOGGER.warning("the registry was not looked at: %s", error)
+            await look_again_and_again(lambda: self.look(applied, recorded))
 
     def look(self, applied: Applied, recorded: Recorded) -> None:
         """Look once; blocks, for seconds when there is something new. Raises OSError, ValueError or ChampionError when the
@@ -56,12 +54,7 @@ class Refresh:
         seen = signature(self._tracking_uri)
         if seen in (self._seen, self._served_versions()):
             return
-        fetching = ChampionFetch(self._tracking_uri, self._folder)
-        try:
-            champions = fetching.result()
-        finally:
-            fetching.stop()
-        self.take(champions, recorded)
+        self.take(fetched(self._tracking_uri, self._folder), recorded)
         applied.forget()
         self._seen = seen
 
@@ -82,9 +75,8 @@ class Refresh:
 
     def _try(self, name: str, champion: Champion, recorded: Recorded) -> None:
         try:
-            model = bind_one(self._store, champion)
-            check(model, self._store.read_online, recorded)
-        except (ContractMismatch, ModelFileError, CheckFailed) as error:
+            model = fitting(self._store, champion, recorded)
+        except Unfit as error:
             self.refused[name] = str(error)
             self._metrics.champion_refused.labels(name).set(1)
             LOGGER.warning("champion %s version %s is refused: %s", name, champion.version, error)
@@ -103,14 +95,33 @@ class Refresh:
         event("champion swapped", model=name, version=model.version if isinstance(model, Model) else None)
 
 
-def check(model: Model, read: Callable[..., Any], recorded: Recorded) -> None:
-    """Answer recorded requests with a model that is not served yet. Raises CheckFailed, and StoreUnavailable."""
+async def look_again_and_again(look: Callable[[], None]) -> None:
+    """Call `look`, which asks the registry and blocks, every few seconds until cancelled; one that is away is asked again."""
+    while True:
+        try:
+            await asyncio.to_thread(look)
+        except (OSError, ValueError, ChampionError, StoreUnavailable) as error:
+            LOGGER.warning("the registry was not looked at: %s", error)
+        await asyncio.sleep(EVERY_S)
+
+
+def fitting(store: Any, version: Champion, recorded: Recorded) -> Model:
+    """Load a version beside what is served, and answer recorded requests with it. Raises Unfit, and StoreUnavailable."""
+    try:
+        model = bind_one(store, version)
+    except (ContractMismatch, ModelFileError) as error:
+        raise Unfit(str(error)) from error
+    _check(model, store.read_online, recorded)
+    return model
+
+
+def _check(model: Model, read: Callable[..., Any], recorded: Recorded) -> None:
     rows = recorded.entity_rows(model.name)
     try:
         answers = read(model.reads, rows)
         matrix = model.rows([answer.features for answer in answers])
         scores, contributions = np.array(model.scores(matrix)), model.contributions(matrix)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckFailed(f"recorded requests cannot be scored: {error!r}") from error
+        raise Unfit(f"recorded requests cannot be scored: {error!r}") from error
     if not (np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1).all() and np.isfinite(contributions).all()):
-        raise CheckFailed(f"of {len(rows)} recorded requests some scores are not between 0 and 1, or not explained by numbers")
+        raise Unfit(f"of {len(rows)} recorded requests some scores are not between 0 and 1, or not explained by numbers")

@@ -114,10 +114,11 @@ class Scorer:
         self._metrics.store_reads.observe(time.perf_counter() - started)
         for row in entity_rows:
             self.recorded.keep(model.name, row)
-        rows = model.rows([answer.features for answer in answers])
+        features = [answer.features for answer in answers]
+        rows = model.rows(features)
         scores = model.scores(rows)
         why = self._reasons(model, requests, scores, rows)
-        beside = self._shadow.beside(model, [answer.features for answer in answers])
+        beside = self._shadow.beside(model, features)
         self._compare(model, scores, beside)
         return [
             Scored(

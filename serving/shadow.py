@@ -1,18 +1,15 @@
 """A challenger in the shadow: it scores what the champion scores, nobody hears it, and the decision log keeps what it said."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plumbline import StoreUnavailable
-from serving.binding import ContractMismatch, bind_one
-from serving.champions import Champion, ChampionError, ChampionFetch
+from serving.champions import Champion, fetched
 from serving.logs import LOGGER, event
 from serving.metrics import Metrics
-from serving.model_file import Model, ModelFileError
+from serving.model_file import Model
 from serving.recorded import Recorded
-from serving.refresh import EVERY_S, CheckFailed, check
+from serving.refresh import Unfit, fitting, look_again_and_again
 from serving.registry_watch import Signature, signature
 
 
@@ -31,24 +28,15 @@ class Shadow:
 
     async def run(self, recorded: Recorded) -> None:
         """Until cancelled."""
-        while self._tracking_uri is not None and self._alias:
-            try:
-                await asyncio.to_thread(self.look, self._tracking_uri, recorded)
-            except (OSError, ValueError, ChampionError, StoreUnavailable) as error:
-                LOGGER.warning("the registry was not looked at for challengers: %s", error)
-            await asyncio.sleep(EVERY_S)
+        if (uri := self._tracking_uri) is not None and self._alias:
+            await look_again_and_again(lambda: self.look(uri, recorded))
 
     def look(self, tracking_uri: str, recorded: Recorded) -> None:
         """Look once; blocks. Raises OSError, ValueError or ChampionError when the registry does not answer."""
         seen = signature(tracking_uri, alias=self._alias)
         if seen == self._seen:
             return
-        fetching = ChampionFetch(tracking_uri, self._folder, self._alias)
-        try:
-            found = fetching.result()
-        finally:
-            fetching.stop()
-        self.take(found, recorded)
+        self.take(fetched(tracking_uri, self._folder, self._alias), recorded)
         self._seen = seen
 
     def take(self, found: Mapping[str, Champion | None], recorded: Recorded) -> None:
@@ -82,9 +70,8 @@ class Shadow:
 
     def _try(self, name: str, challenger: Champion, recorded: Recorded) -> None:
         try:
-            model = bind_one(self._store, challenger)
-            check(model, self._store.read_online, recorded)
-        except (ContractMismatch, ModelFileError, CheckFailed) as error:
+            model = fitting(self._store, challenger, recorded)
+        except Unfit as error:
             LOGGER.warning("challenger %s version %s is left out: %s", name, challenger.version, error)
             return
         self._challengers[name] = model
