@@ -98,6 +98,17 @@ class Settings:
         )
 
     @property
+    def api_reached_at(self) -> str:
+        """The host by which this machine reaches the API: an API_HOST of "every address" is asked on loopback."""
+        return LOOPBACK if self.api_host in ("0.0.0.0", "::", "") else self.api_host
+
+    @property
+    def key_header(self) -> dict[str, str]:
+        """What asks the API with the first plain key of API_KEYS, as a header; a hashed entry cannot be used to ask."""
+        plain = [entry for entry in self.api_keys if "sha256=" not in entry]
+        return {"X-API-Key": plain[0]} if plain else {}
+
+    @property
     def events_dir(self) -> Path:
         return self.data_dir / "events"
 

@@ -25,7 +25,7 @@ def score(settings: Settings, user_id: str, transaction: dict[str, Any]) -> dict
 
 
 def _call(settings: Settings, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    headers = {"Content-Type": "application/json", **_key(settings)}
+    headers = {"Content-Type": "application/json", **settings.key_header}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{served.address(settings)}{path}", data=data, headers=headers)
     try:
@@ -35,12 +35,6 @@ def _call(settings: Settings, path: str, body: dict[str, Any] | None = None) -> 
         raise ApiRefusedError(f"{path} answered {refusal.code}: {_reason(refusal.read())}") from None
     except OSError as error:
         raise ApiRefusedError(f"{path}: the API does not answer ({error}). Run `make status`.") from None
-
-
-def _key(settings: Settings) -> dict[str, str]:
-    """The first plain key of API_KEYS; a hashed entry cannot be used to ask."""
-    plain = [entry for entry in settings.api_keys if "sha256=" not in entry]
-    return {"X-API-Key": plain[0]} if plain else {}
 
 
 def _reason(body: bytes) -> str:

@@ -13,8 +13,8 @@ class ContractBroken(RuntimeError):
 
 
 def address(settings: Settings) -> str:
-    """Where this machine reaches the API: an API_HOST of "every address" is asked on loopback."""
-    host = ports.LOOPBACK if settings.api_host in ("0.0.0.0", "::", "") else settings.api_host
+    """Where this machine reaches the API."""
+    host = settings.api_reached_at
     return f"http://[{host}]:{settings.api_port}" if ":" in host else f"http://{host}:{settings.api_port}"
 
 

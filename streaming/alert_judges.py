@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from feature_repo.settings import LOOPBACK, Settings
+from feature_repo.settings import Settings
 from plumbline import AsOfTooOld, FeatureStore
 from streaming.alert_rules import RULES
 from streaming.alert_topic import alert
@@ -81,10 +81,8 @@ class Scores:
     name = "scores"
 
     def __init__(self, settings: Settings) -> None:
-        host = LOOPBACK if settings.api_host in ("0.0.0.0", "::", "") else settings.api_host
-        self._connection = http.client.HTTPConnection(host, settings.api_port, timeout=ANSWER_WITHIN_S)
-        plain = [entry for entry in settings.api_keys if "sha256=" not in entry]
-        self._headers = {"Content-Type": "application/json", **({"X-API-Key": plain[0]} if plain else {})}
+        self._connection = http.client.HTTPConnection(settings.api_reached_at, settings.api_port, timeout=ANSWER_WITHIN_S)
+        self._headers = {"Content-Type": "application/json", **settings.key_header}
 
     def judge(self, events: Sequence[Event]) -> list[list[dict[str, Any]] | NotJudged]:
         """Raises ApiAway."""

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import logging
-import signal
 import sys
 import threading
 import warnings
@@ -13,9 +12,10 @@ from pathlib import Path
 
 from kafka.errors import KafkaError
 
+from feature_repo import metrics_page
 from feature_repo.settings import Settings
-from streaming import metrics_page
 from streaming.alert_metrics import AlertMetrics
+from streaming.begin import begin
 from streaming.patience import Patience, Stopped
 from streaming.topic_checks import TopicRefused, require_topics
 
@@ -87,13 +87,8 @@ def only_alerts_of(run_dir: Path) -> Iterator[None]:
 
 def main() -> int:
     """Entry point; 0 after SIGTERM or SIGINT, 1 with one clear line when it cannot begin."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
-    logging.getLogger("kafka").setLevel(logging.ERROR)
-    logging.getLogger("feast").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")  # stream views are "experimental" to it
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = begin()
     settings, metrics = Settings.from_env(), AlertMetrics()
     try:
         metrics_page.serve(metrics.registry, settings.metrics_host, settings.alerts_metrics_port, "ALERTS_METRICS_PORT")

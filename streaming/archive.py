@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from kafka.errors import KafkaError
 
 from feature_repo.settings import LOOPBACK, PROJECT_ROOT, Settings
 from streaming import manifests
+from streaming.begin import begin
 from streaming.compaction import RowsChanged
 from streaming.event_topics import EVENT_TOPICS
 from streaming.patience import Patience, Stopped
@@ -116,12 +116,7 @@ def _compact(archives: Sequence[TopicArchive]) -> None:
 
 def main() -> int:
     """Entry point; 0 after SIGTERM or SIGINT, 1 with one clear line when it must not go on."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
-    for noisy in ("kafka", "py4j"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = begin()
     try:
         run(Settings.from_env(), stop)
     except (TopicRefused, manifests.ArchiveRefused, NoConnector) as error:

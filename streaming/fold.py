@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import logging
-import signal
 import sys
 import threading
 import warnings
@@ -11,9 +10,10 @@ import warnings
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
+from feature_repo import metrics_page
 from feature_repo.kafka_address import client_options
 from feature_repo.settings import Settings
-from streaming import metrics_page
+from streaming.begin import begin
 from streaming.dead_letters import DeadLetters
 from streaming.event_topics import EVENT_TOPICS
 from streaming.fold_metrics import FoldMetrics
@@ -65,12 +65,7 @@ def open_consumer(bootstrap_servers: str, group: str) -> KafkaConsumer:
 
 def main() -> int:
     """Entry point; 0 after SIGTERM or SIGINT, 1 with one clear line when it cannot begin."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
-    logging.getLogger("kafka").setLevel(logging.ERROR)
-    logging.getLogger("feast").setLevel(logging.WARNING)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = begin()
     settings, metrics = Settings.from_env(), FoldMetrics()
     metrics.registry.register(ParityFigures(settings.reports_path / "parity.json"))
     try:

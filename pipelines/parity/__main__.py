@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from kafka.errors import KafkaError
+from prometheus_client import CollectorRegistry
 
+from feature_repo import metrics_page
 from feature_repo.settings import Settings
 from pipelines.parity.answers import Answers
-from pipelines.parity.parity_metrics import ParityMetrics, PortTaken
+from pipelines.parity.parity_metrics import ParityMetrics
 from pipelines.parity.tally import Tally
 from pipelines.parity.topic_rows import TopicRows
 from plumbline import FeatureStore
@@ -93,7 +95,9 @@ def once(parity: Parity, within_s: float, say: Say) -> int:
 def again_and_again(parity: Parity, every_s: float, host: str, port: int, say: Say) -> None:
     """Check every `every_s` seconds until interrupted, and serve the totals to Prometheus. Raises PortTaken."""
     metrics = ParityMetrics(parity.tally)
-    metrics.serve(host, port)
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    metrics_page.serve(registry, host, port, "PARITY_METRICS_PORT")
     say(f"parity: every {every_s:g} s, metrics at http://{host}:{port}/metrics")
     while True:
         try:
@@ -136,7 +140,7 @@ def main() -> int:
         if not arguments.every:
             return once(parity, arguments.within, _say)
         again_and_again(parity, arguments.every, settings.metrics_host, settings.parity_metrics_port, _say)
-    except (KafkaError, LogNotFoundError, PortTaken) as problem:
+    except (KafkaError, LogNotFoundError, metrics_page.PortTaken) as problem:
         print(f"parity: {str(problem) or type(problem).__name__}. See `make status`.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -2,15 +2,10 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pipelines.parity.tally import Tally
-
-
-class PortTaken(RuntimeError):
-    """The metrics port is somebody else's; the message names the setting."""
 
 
 class ParityMetrics(Collector):
@@ -45,12 +40,3 @@ class ParityMetrics(Collector):
         yield GaugeMetricFamily(
             "plumbline_parity_checked_timestamp_seconds", "When the last check ended, Unix time; 0 before.", self.checked_at_s
         )
-
-    def serve(self, host: str, port: int) -> None:
-        """Answer from a thread; raises PortTaken."""
-        registry = CollectorRegistry()
-        registry.register(self)
-        try:
-            start_http_server(port, addr=host, registry=registry)
-        except OSError as error:
-            raise PortTaken(f"PARITY_METRICS_PORT={port}: {error.strerror}; name a free port.") from error
