@@ -3,17 +3,15 @@
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from feature_repo import REPO_PATH, open_store, store_environment
+from feature_repo import open_store
 from feature_repo.settings import Settings
+from pipelines.definitions import apply_definitions
 from pipelines.leakage.ground import SERVICE, Ground, honest_ground
 from pipelines.training.features import training_features
 from pipelines.training.parts import Part
@@ -83,12 +81,7 @@ def _make_world(settings: Settings, users: int, days: int, seed: int) -> None:
     from pipelines.load import load
 
     load(replace(settings, simulate_users=users, simulate_days=days), seed=seed)
-    subprocess.run(
-        [Path(sys.executable).parent / "feast", "-c", REPO_PATH, "apply"],
-        env={**os.environ, **store_environment(settings)},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
+    apply_definitions(settings)
     made.write_text(json.dumps(wanted), encoding="utf-8")
 
 
@@ -99,8 +92,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     given = parser.parse_args()
     warnings.filterwarnings("ignore", "Stream feature views are experimental", RuntimeWarning)
-    reports, progress = Settings.from_env().reports_path, Progress()
-    os.environ["DATA_DIR"] = str(Settings.from_env().data_dir / "ladder")  # the definitions read it when they are imported
+    platform, progress = Settings.from_env(), Progress()
+    os.environ["DATA_DIR"] = str(platform.data_dir / "ladder")  # the definitions read it when they are imported
     settings = Settings.from_env()
     _make_world(settings, given.users, given.days, given.seed)
     ground = honest_ground(open_store(settings), settings, time.time_ns() // 1000, given.seed, MOST_HONEST)
@@ -108,8 +101,8 @@ def main() -> None:
     base = f"{int(test.fraud.sum()):,} of {len(test.fraud):,} test rows are fraud ({test.fraud.mean():.4f})"
     progress.say(f"{given.users:,} users, {given.days} days: {base}")
     climbed = climb(ground, progress)
-    reports.mkdir(parents=True, exist_ok=True)
-    path = reports / "ladder.json"
+    platform.reports_path.mkdir(parents=True, exist_ok=True)
+    path = platform.reports_path / "ladder.json"
     path.write_text(json.dumps({**vars(given), "rungs": climbed}, indent=1, allow_nan=False), encoding="utf-8")
     print(f"wrote {path}")
 

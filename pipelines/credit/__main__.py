@@ -2,24 +2,25 @@
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from feature_repo import REPO_PATH, open_store, store_environment
+from feature_repo import open_store
 from feature_repo.settings import Settings
 from pipelines.credit import german
 from pipelines.credit.crossval import MEAN, out_of_fold, stratified
 from pipelines.credit.registry import MODEL, SERVICE, judge_and_register
-from pipelines.credit.worth import calibrated, credit_figures, fairness, without_a_model
+from pipelines.credit.worth import credit_figures, fairness, without_a_model
+from pipelines.definitions import apply_definitions
+from pipelines.evaluate import calibration
 from pipelines.ingest.choice import MAPPINGS
 from pipelines.ingest.refusals import LoadRefused
 from pipelines.load import load
@@ -32,6 +33,7 @@ from pipelines.training.leaks import find_leaks
 from pipelines.training.odd_columns import odd_columns
 from pipelines.training.rows import transaction_examples
 from plumbline import FeatureStore
+from plumbline.instant import to_microseconds
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -56,11 +58,7 @@ def load_applications(settings: Settings, source: Path, mapping: Path | None, sp
         given = str(german.with_header(source, settings.data_dir / "raw" / "german"))
         mapping = MAPPINGS / "german.yaml"
     load(settings, given, mapping, spark=spark)
-    feast = Path(sys.executable).parent / "feast"
-    environment = {**os.environ, **store_environment(settings)}
-    done = subprocess.run([feast, "-c", REPO_PATH, "apply"], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise LoadRefused(f"feast apply failed: {(done.stdout + done.stderr).strip().splitlines()[-1]}")
+    apply_definitions(settings)
 
 
 def known_applications(store: FeatureStore, settings: Settings, now_us: int) -> tuple[pa.Table, np.ndarray, list[str]]:
@@ -88,8 +86,9 @@ def known_applications(store: FeatureStore, settings: Settings, now_us: int) -> 
 def evaluate_credit(features: pa.Table, bad: np.ndarray, seed: int, say: Callable[[str], object] = print) -> dict[str, Any]:
     """Ten folds without the columns that are the label; the report, with the out-of-fold scores (n,) of the mean as `score`."""
     leaks = find_leaks(features, bad, seed)
-    for leak in leaks:
-        say(f"WARNING {leak} The models are trained without it.")
+    warnings = [f"{leak} The models are trained without it." for leak in leaks]
+    for warning in warnings:
+        say(f"WARNING {warning}")
     usable = features.drop_columns([leak.feature for leak in leaks])
     encoding, left_out = choose_encoding(usable, usable.column_names)
     if not encoding.features:
@@ -106,9 +105,9 @@ def evaluate_credit(features: pa.Table, bad: np.ndarray, seed: int, say: Callabl
         "chosen": MEAN,
         **models[MEAN],
         "models": models,
-        "calibration": calibrated(bad, scores[MEAN]),
+        "calibration": calibration(bad, scores[MEAN]),
         "fairness_by_age": None if ages is None else fairness(bad, scores[MEAN], ages),
-        "warnings": [f"{leak} The models are trained without it." for leak in leaks] + odd_columns(usable),
+        "warnings": warnings + odd_columns(usable),
         "left_out": left_out,
         "features": list(encoding.features),
         "score": scores[MEAN],
@@ -126,8 +125,8 @@ def credit(
     load_applications(own, source, mapping, spark)
     store = open_store(own)
     tracking.wait_for_mlflow(settings)
-    now_us = json.loads((own.reports_path / "load.json").read_text())
-    features, bad, notes = known_applications(store, own, _microseconds(now_us["loaded_at"]))
+    loaded_at = datetime.fromisoformat(json.loads((own.reports_path / "load.json").read_text())["loaded_at"])
+    features, bad, notes = known_applications(store, own, to_microseconds(loaded_at))
     report = evaluate_credit(features, bad, seed)
     score = report.pop("score")
     report["notes"] = notes
@@ -163,10 +162,6 @@ def told(report: dict[str, Any]) -> list[str]:
     lines.append(f"    {MODEL} version {report['model_version']}: {verdict}. {report['gate']['reason']}")
     lines += [f"    WARNING: {warning}" for warning in report["warnings"]]
     return lines + [f"    note: {note}" for note in (*report["notes"], *report["left_out"])]
-
-
-def _microseconds(text: str) -> int:
-    return int(np.datetime64(text.removesuffix("Z"), "us").astype(np.int64))
 
 
 def main() -> None:

@@ -53,7 +53,8 @@ def judge_and_register(
         leaks=tuple(map(str, find_leaks(features, bad, seed))),
         latency_ms=sum(latency_ms(member, features) for member in members),
     )  # fmt: skip
-    tags = {"model": MODEL, "kind": MEAN, "feature_service": SERVICE, "definition_hash": applied, **provenance(own)}
+    origin = provenance(own)
+    tags = {"model": MODEL, "kind": MEAN, "feature_service": SERVICE, "definition_hash": applied, **origin}
     figures = {key: value for key, value in {**metrics, **report}.items() if isinstance(value, int | float)}
     run_id = tracking.log_run(
         client, experiment_id, MODEL, params={"seed": seed, "folds": 10}, metrics=figures, tags=tags, folder=folder
@@ -64,7 +65,7 @@ def judge_and_register(
         tracking.set_champion(client, MODEL, version)
     tracking.record_decision(client, MODEL, version, decision.report())
     notify(settings, {"model": MODEL, "version": version, "by": "make credit", **decision.report()})
-    return {"mlflow_run_id": run_id, "model_version": version, "gate": decision.report(), "provenance": provenance(own)}
+    return {"mlflow_run_id": run_id, "model_version": version, "gate": decision.report(), "provenance": origin}
 
 
 def _written(folder: Path, member: SavedModel) -> SavedModel:
@@ -72,11 +73,6 @@ def _written(folder: Path, member: SavedModel) -> SavedModel:
     folder.mkdir()
     write_model(folder, member.model, member.contract)
     return read_model(folder)
-
-
-def score_by(folder: Path, features: pa.Table) -> np.ndarray:
-    """(n,) probabilities of being bad by the registered files in `folder`: the mean of its members."""
-    return np.mean([read_model(folder / name).score(features) for name in MEMBERS], axis=0)
 
 
 def _decision(client: MlflowClient, challenger: Challenger, folder: Path, seed: int) -> Decision:

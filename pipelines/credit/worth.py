@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from pipelines.evaluate import INTERVAL, calibration
+from pipelines.evaluate import INTERVAL
 from pipelines.worth import by_group
 
 BAD_ACCEPTED, GOOD_REFUSED = 5.0, 1.0
@@ -57,11 +57,6 @@ def fairness(bad: np.ndarray, score: np.ndarray, age_years: np.ndarray) -> dict[
     for from_years, name in AGE_BANDS:
         bands[age_years >= from_years] = name
     return by_group(bad, score >= REFUSE_FROM, bands)
-
-
-def calibrated(bad: np.ndarray, score: np.ndarray) -> dict[str, object]:
-    """pipelines.evaluate.calibration of the out-of-fold scores."""
-    return calibration(bad, score)
 
 
 def _interval(figure: Figure, bad: np.ndarray, score: np.ndarray, seed: int) -> list[float]:

@@ -43,10 +43,10 @@ def smote_before_split(ground: Ground) -> Leak:
     """Frauds added before the cut: the test holds mixtures of frauds that the model was fitted on."""
     fit, validation, test = _shuffled(_oversampled(pooled(list(ground.parts.values())), ground.seed), ground.seed)
     apparent = worth(test.fraud, fitted(fit, validation, ground.seed)(test.features), ground.seed)
-    more, encoding = _oversampled(_before(ground), ground.seed), _encoding(ground)
-    fit, validation, _ = _shuffled(more, ground.seed)
+    before, encoding = _before(ground), _encoding(ground)
+    fit, validation, _ = _shuffled(_oversampled(before, ground.seed), ground.seed)
     test = ground.parts["test"]
-    score = fitted(fit, validation, ground.seed)(_as_numbers(test.features, encoding, _encoded(_before(ground), encoding)))
+    score = fitted(fit, validation, ground.seed)(_as_numbers(test.features, encoding, encoding.matrix(before.features)))
     return Leak("SMOTE before the split", "synthetic frauds on both sides", apparent, worth(test.fraud, score, ground.seed))
 
 
@@ -131,10 +131,6 @@ def _shuffled(part: Part, seed: int) -> tuple[Part, Part, Part]:
 def _encoding(ground: Ground) -> Encoding:
     fit = ground.parts["fit"].features
     return choose_encoding(fit, fit.column_names)[0]
-
-
-def _encoded(part: Part, encoding: Encoding) -> np.ndarray:
-    return encoding.matrix(part.features)
 
 
 def _as_numbers(features: pa.Table, encoding: Encoding, like: np.ndarray) -> pa.Table:
