@@ -13,7 +13,6 @@ SECONDS ?= 60
 ONLY ?=
 FOLDS ?= 1
 EVERY ?= 0
-INPUT ?=
 TEST_WORKERS ?= 2
 MODEL ?= transaction_fraud
 VERSION ?=

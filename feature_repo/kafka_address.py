@@ -29,15 +29,15 @@ SECRETS = frozenset({"sasl_plain_password"})
 
 def client_options(address: str) -> dict[str, Any]:
     """What kafka-python's clients take: bootstrap_servers, and the options that the address names."""
-    hosts, options = _parts(address)
+    servers, options = _parts(address)
     checks = {"ssl_check_hostname": options["ssl_check_hostname"] == "true"} if "ssl_check_hostname" in options else {}
-    return {"bootstrap_servers": hosts, **options, **checks}
+    return {"bootstrap_servers": servers, **options, **checks}
 
 
 def spark_options(address: str) -> dict[str, str]:
     """The same for Spark's Kafka source, in the words of the Java client (Apache Kafka, Security, 'PEM' stores of KIP-651)."""
-    hosts, options = _parts(address)
-    java = {"bootstrap.servers": ",".join(hosts)}
+    servers, options = _parts(address)
+    java = {"bootstrap.servers": ",".join(servers)}
     if "security_protocol" in options:
         java["security.protocol"] = options["security_protocol"]
     if "sasl_mechanism" in options:

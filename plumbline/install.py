@@ -186,12 +186,12 @@ class Installer:
 def install_claims(claims: Claims, events: pa.Table, allowed_lateness_us: int) -> None:
     """Claims of the log's accepted deliveries, so that a fold that goes on from the log knows the ids before it."""
     named = pc.and_(pc.is_valid(events["source_partition"]), pc.is_valid(events["event_id"]))
-    streamed = events.select([*CLAIM_COLUMNS]).filter(named)
+    streamed = events.select(list(CLAIM_COLUMNS)).filter(named)
     partitions, created = int64_values(streamed["source_partition"]), int64_values(streamed["created_timestamp"])
     until = int64_values(streamed["event_timestamp"]) + allowed_lateness_us
     for partition in np.unique(partitions).tolist():
-        newest_us = created[partitions == partition].max()
-        kept = np.flatnonzero((partitions == partition) & (until >= newest_us - CLAIMS_KEPT_US))
+        arrived_here = partitions == partition
+        kept = np.flatnonzero(arrived_here & (until >= created[arrived_here].max() - CLAIMS_KEPT_US))
         rows = streamed.select(["event_id", "source_offset"]).take(pa.array(kept))
         of_rows = zip(rows["event_id"].to_pylist(), rows["source_offset"].to_pylist(), until[kept].tolist(), strict=True)
         claims.write(partition, [(str(event_id).encode(), Claim(offset, until_us)) for event_id, offset, until_us in of_rows])

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
@@ -174,7 +174,7 @@ class StoreClient:
         return pipe.execute()
 
     def _run_scripts(self, script: str, calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
-        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()  # the server's name for it
+        digest = _digest(script)
         for _ in range(2):
             pipe = self._redis.pipeline(transaction=False)
             for keys, arguments in calls:
@@ -196,6 +196,12 @@ class StoreClient:
             raise StoreUnavailable(
                 f"The online store does not answer ({error}); check `make status`, start it with `make up`."
             ) from error
+
+
+@cache
+def _digest(script: str) -> str:
+    """The server's name for a script."""
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _connect(config: "WindowedOnlineStoreConfig", timeout_ms: int) -> Any:

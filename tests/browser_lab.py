@@ -122,6 +122,15 @@ def seen(browser: Browser, base_url: str, **context: Any) -> Iterator[Seen]:
     opened.close()
 
 
+@contextmanager
+def at_home(browser: Browser, base_url: str) -> Iterator[Seen]:
+    """The same; whatever a test does, nothing is asked of another host and no dialog of the browser's opens."""
+    with seen(browser, base_url) as console:
+        yield console
+        assert console.foreign() == []
+        assert console.dialogs == []
+
+
 def as_csv(path: Path) -> list[list[str]]:
     """Rows of a downloaded file."""
     import csv
