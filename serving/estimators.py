@@ -1,9 +1,8 @@
-"""The two kinds of model behind one protocol: boosted trees and a sum of one term a feature."""
+"""What every kind of model does (boosted_trees is one), and the simplest kind: a sum of one term a feature."""
 
 import json
 from typing import Any, Protocol
 
-import lightgbm
 import numpy as np
 
 
@@ -17,20 +16,6 @@ class Estimator(Protocol):
 
     def contributions(self, rows: np.ndarray) -> np.ndarray:
         """(n, width) each feature's share in the log-odds."""
-
-
-class BoostedTrees:
-    """LightGBM from its text; contributions are exact TreeSHAP, without the expected value."""
-
-    def __init__(self, text: str) -> None:
-        self._booster = lightgbm.Booster(model_str=text)
-        self.width = self._booster.num_feature()
-
-    def margins(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self._booster.predict(rows, raw_score=True, num_threads=1))
-
-    def contributions(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self._booster.predict(rows, pred_contrib=True, num_threads=1))[:, :-1]
 
 
 class LogisticSum:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 
-from serving.estimators import BoostedTrees, Estimator, LogisticSum
+from serving.boosted_trees import BoostedTrees
+from serving.estimators import Estimator, LogisticSum
 
 CONTRACT_FILE = "contract.json"
 KINDS: dict[str, tuple[str, Callable[[str], Estimator]]] = {
@@ -105,7 +105,7 @@ def _estimator(folder: Path, kind: str, width: int) -> Estimator:
     file, read = KINDS[kind]
     try:
         estimator = read((folder / file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, lightgbm.basic.LightGBMError) as error:
+    except (OSError, ValueError) as error:
         raise ModelFileError(f"{folder / file} cannot be read ({error}); run `make train`.") from error
     if estimator.width != width:
         raise ModelFileError(f"{folder / file} has {estimator.width} features, its contract {width}; run `make train`.")

@@ -149,6 +149,23 @@ def test_contributions_of_trees_are_those_of_exact_tree_shap(tmp_path: Path, sto
     assert model.estimator.margins(rows) == pytest.approx(expected.sum(axis=1))
 
 
+@pytest.mark.parametrize("kept", [0.001, 0.3, 0.9])
+def test_a_file_of_trees_that_was_cut_is_refused_and_ends_no_process(tmp_path: Path, store: Any, kept: float):
+    folder = write_model(tmp_path / "m", "transaction_fraud", store)
+    whole = (folder / "booster.txt").read_text()
+    (folder / "booster.txt").write_text(whole[: int(kept * whole.index("end of trees"))])
+
+    with pytest.raises(ModelFileError, match=r"booster\.txt cannot be read .*make train"):
+        load_model(folder, "1")
+
+
+def test_rows_that_do_not_fit_the_trees_are_refused(tmp_path: Path, store: Any):
+    model = load_model(write_model(tmp_path / "m", "transaction_fraud", store), "1")
+
+    with pytest.raises(ValueError, match="the model has"):
+        model.estimator.margins(np.zeros((2, 1)))
+
+
 def test_at_most_five_reasons_are_given_largest_first(tmp_path: Path, store: Any):
     model = load_model(write_model(tmp_path / "m", "transaction_fraud", store), "1")
     (asked,) = answers(1)
