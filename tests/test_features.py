@@ -77,6 +77,7 @@ def test_no_feature_reads_the_simulators_scenario():
         ("merchant_activity", ("payment_id_count", "payment_cents_mean")),
         ("user_chargebacks", ("fraud_id_count", "is_fraud_mean")),
         ("merchant_chargebacks", ("fraud_id_count", "is_fraud_mean")),
+        ("device_chargebacks", ("fraud_id_count", "is_fraud_mean")),
     ],
 )
 def test_count_mean_and_reported_risk_of_a_day_a_week_and_a_month_need_no_more_than_a_user_and_a_merchant(view, local_names):
@@ -92,7 +93,7 @@ def test_labels_count_from_the_instant_they_were_reported():
 
     specs = [view_spec(view, REPO_PATH) for view in views]
 
-    assert {spec.name for spec in specs} == {"merchant_chargebacks", "user_chargebacks"}
+    assert {spec.name for spec in specs} == {"merchant_chargebacks", "user_chargebacks", "device_chargebacks"}
     assert {spec.source.timestamp_field for spec in specs} == {"created_timestamp"}
     assert {spec.source.created_timestamp_column for spec in specs} == {None}
     assert {spec.source.allowed_lateness_us for spec in specs} == {180 * 86_400_000_000}

@@ -13,6 +13,7 @@ device_activity = windowed_view(
         *aggregate("event_id", "count", over=["1h", "1d", "30d"]),
         *aggregate("user_id", "count_distinct", over=["1d", "30d"]),
         *aggregate("payment_cents", "sum", over=["1h", "1d"]),
+        *aggregate("payment_cents", "mean", over="30d"),
     ],
     description="A device's events and users.",
 )

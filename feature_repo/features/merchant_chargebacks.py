@@ -10,9 +10,11 @@ merchant_chargebacks = windowed_view(
     source=labels,
     schema=label_columns,
     aggregations=[
-        *aggregate("fraud_id", "count", over=["1d", "7d", "30d", "90d"]),
-        *aggregate("is_fraud", "mean", over=["1d", "7d", "30d", "90d"]),
+        *aggregate("fraud_id", "count", over=["1d", "7d", "14d", "21d", "30d", "90d"]),
+        *aggregate("is_fraud", "mean", over=["1d", "7d", "14d", "21d", "30d", "90d"]),
+        *aggregate("is_fraud", "last", over="30d"),
         *aggregate("fraud_amount_cents", "sum", over=["30d", "90d"]),
+        *aggregate("fraud_amount_cents", "mean", over="30d"),
     ],
-    description="Frauds reported on a merchant, and their share of all labels that arrived.",
+    description="Frauds reported on a merchant, how large they were, and their share of all labels that arrived.",
 )

@@ -3,6 +3,7 @@
 from feast import FeatureService
 
 from feature_repo.features.device_activity import device_activity
+from feature_repo.features.device_chargebacks import device_chargebacks
 from feature_repo.features.merchant_activity import merchant_activity
 from feature_repo.features.merchant_chargebacks import merchant_chargebacks
 from feature_repo.features.transaction_context import transaction_context
@@ -28,6 +29,7 @@ transaction_fraud_v1 = FeatureService(
         merchant_activity,
         merchant_chargebacks,
         device_activity,
+        device_chargebacks,
         user_merchant,
         user_device,
         transaction_context,
