@@ -32,7 +32,7 @@ def parameters(seed: int, rows: int) -> dict[str, Any]:
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": _threads(rows),
+        "num_threads": threads(rows),
         "verbosity": -1,
     }
 
@@ -73,10 +73,10 @@ def load(folder: Path) -> lightgbm.Booster:
 
 def margin(booster: lightgbm.Booster, matrix: np.ndarray) -> np.ndarray:
     """(n,) log-odds before calibration."""
-    return np.asarray(booster.predict(matrix, raw_score=True, num_threads=_threads(len(matrix))))
+    return np.asarray(booster.predict(matrix, raw_score=True, num_threads=threads(len(matrix))))
 
 
-def _threads(rows: int) -> int:
+def threads(rows: int) -> int:
     """One for small data: two threads that wait for each other at every split took 24 times as long on a busy machine
     (1,643 rows, 300 trees, load 8: 88 s against 3.7 s)."""
     return 1 if rows < MANY_ROWS else 2

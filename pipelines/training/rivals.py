@@ -6,6 +6,7 @@ Everything a rival needs besides the model (medians, synthetic frauds, an isolat
 from collections.abc import Callable
 
 import numpy as np
+import xgboost
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 
 from pipelines.training import boosting
@@ -14,6 +15,17 @@ from pipelines.training.oversampling import smote
 
 TREES = 100
 ISOLATION_ROWS = 20_000
+XGBOOST = {
+    "objective": "binary:logistic",
+    "eval_metric": "logloss",
+    "tree_method": "hist",
+    "grow_policy": "lossguide",
+    "max_leaves": 15,
+    "max_depth": 0,
+    "eta": 0.1,
+    "subsample": 0.8,
+    "colsample_bytree": 0.7,
+}
 
 Rows = tuple[np.ndarray, np.ndarray]
 """A matrix (n, k) of encoded features, NaN where missing, and fraud (n,)."""
@@ -31,6 +43,23 @@ def random_forest(encoding: Encoding, fit: Rows, validation: Rows, seed: int) ->
 def balanced_forest(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
     """The same, with both classes weighing as much in each bootstrap."""
     return _forest(fit, seed, "balanced_subsample")
+
+
+def xgboost_trees(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
+    """The other boosted trees, with leaves, bins and patience as ours have; texts are their codes, as in the forests."""
+    bins = boosting.parameters(seed, len(fit[1]))["max_bin"] + 1
+    train = xgboost.QuantileDMatrix(*fit, max_bin=bins)
+    later = xgboost.QuantileDMatrix(*validation, max_bin=bins, ref=train)
+    booster = xgboost.train(
+        {**XGBOOST, "max_bin": bins, "seed": seed, "nthread": boosting.threads(len(fit[1]))},
+        train,
+        num_boost_round=boosting.MAX_TREES,
+        evals=[(later, "validation")],
+        early_stopping_rounds=boosting.PATIENCE_TREES,
+        verbose_eval=False,
+    )
+    used = (0, booster.best_iteration + 1)
+    return lambda matrix: np.asarray(booster.inplace_predict(matrix, iteration_range=used, predict_type="margin"))
 
 
 def weighted_lightgbm(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
@@ -63,7 +92,7 @@ def isolation_lightgbm(encoding: Encoding, fit: Rows, validation: Rows, seed: in
     return lambda matrix: scorer(widened(matrix))
 
 
-QUICK: dict[str, Rival] = {"random_forest": random_forest, "balanced_forest": balanced_forest}
+QUICK: dict[str, Rival] = {"random_forest": random_forest, "balanced_forest": balanced_forest, "xgboost": xgboost_trees}
 FULL: dict[str, Rival] = {
     **QUICK,
     "lightgbm_class_weights": weighted_lightgbm,
