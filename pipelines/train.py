@@ -137,7 +137,7 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
         tell(f"{chosen.kind} chosen on validation rows, logging to MLflow")
         runs = {candidate.kind: _log_run(session, candidate, given.split) for candidate in candidates}
         version = tracking.register(session.client, task.name, runs[chosen.kind], _tags(chosen) | session.provenance)
-        decision = judge(session.store, session.client, chosen, parts, given.tested, Path(folder), seed)
+        decision = judge(session.settings, session.store, session.client, chosen, parts, given.tested, Path(folder), seed)
     _make_known(task, session, version, decision)
     told = {
         **report(chosen, given, seed),

@@ -13,6 +13,7 @@ from feature_repo.settings import Settings
 from pipelines.evaluate import evaluate
 from pipelines.training.gate import LATENCY_BUDGET_MS, Challenger, decide
 from pipelines.training.notice import decisions_log, notify
+from pipelines.training.served_parity import ServedParity, served_parity
 
 FRAUD = np.tile([1.0] + [0.0] * 19, 60)
 RANDOM = np.random.default_rng(3)
@@ -101,6 +102,34 @@ def test_a_model_that_is_too_slow_is_refused():
     decision = decide(challenger(0.4, latency_ms=LATENCY_BUDGET_MS + 1), None, 1)
 
     assert refused_by(decision) == ["latency"]
+
+
+def test_a_model_waits_while_a_served_value_differs_from_the_log():
+    decision = decide(challenger(0.4, served=ServedParity(values=90_000, mismatches=2)), None, 1)
+
+    assert refused_by(decision) == ["parity"]
+    assert "2 of 90,000 served values differ from the log" in decision.reason
+
+
+def test_where_no_served_value_was_compared_the_reason_says_so_and_the_model_may_pass():
+    decision = decide(challenger(0.4), None, 1)
+
+    assert decision.promoted
+    assert "no served value was compared with the log yet" in decision.reason
+
+
+def test_served_values_count_from_the_load_of_the_log_they_are_compared_with(tmp_path):
+    settings = Settings.from_env({"DATA_DIR": str(tmp_path)})
+    assert served_parity(settings) is None
+    report, commits = settings.reports_path / "parity.json", settings.transactions_path / "_commits"
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps({"values": 40, "mismatches": 1}))
+    assert served_parity(settings) == ServedParity(values=40, mismatches=1)
+
+    commits.mkdir(parents=True)
+    (commits / "history.json").write_text(json.dumps({"replaced_at": "2999-01-01T00:00:00+00:00"}))
+
+    assert served_parity(settings) is None
 
 
 def test_a_model_that_is_better_on_the_whole_but_worse_in_one_slice_is_refused():

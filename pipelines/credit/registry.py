@@ -16,7 +16,7 @@ from pipelines.evaluate import evaluate
 from pipelines.training import tracking
 from pipelines.training.gate import Challenger, Decision, decide
 from pipelines.training.leaks import find_leaks
-from pipelines.training.model_files import SavedModel, read_model, write_model
+from pipelines.training.model_files import SavedModel, model_bytes, read_model, write_model
 from pipelines.training.notice import notify
 from pipelines.training.provenance import provenance
 from pipelines.training.tested import latency_ms
@@ -52,6 +52,7 @@ def judge_and_register(
         metrics, bad, score, applied, applied,
         leaks=tuple(map(str, find_leaks(features, bad, seed))),
         latency_ms=sum(latency_ms(member, features) for member in members),
+        model_bytes=sum(model_bytes(folder / name) for name in MEMBERS),
     )  # fmt: skip
     origin = provenance(own)
     tags = {"model": MODEL, "kind": MEAN, "feature_service": SERVICE, "definition_hash": applied, **origin}

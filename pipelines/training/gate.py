@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from pipelines.evaluate import INTERVAL, bootstrap_average_precision
+from pipelines.training.served_parity import ServedParity
 
 LATENCY_BUDGET_MS = 25.0
 """Processor time to score one row, features at hand: half of what an answer within 50 ms may take."""
 
 EXPECTED_TO_KNOWN = (0.5, 2.0)
 NOISE_DEVIATIONS = 3.0
+PARITY = "parity"
 SLICE_ROWS = 10
 SLICE_INTERVAL = (0.5, 99.5)
 SLICE_RESAMPLES = 300
@@ -34,7 +36,8 @@ class Challenger:
     metrics          of pipelines.evaluate; fraud (n,) 1 or 0; score (n,) in [0, 1]
     definition_hash  of the features it was trained on; applied_hash of those that are applied now
     leaks            its features that are the label under another name, one sentence each
-    latency_ms       processor time to score one row
+    latency_ms       processor time to score one row; model_bytes the size of the model's files
+    served           what parity found of served values, None where none was compared
     slices           name -> (n,) bool: the rows on which it may not be worse than the champion
     """
 
@@ -45,6 +48,8 @@ class Challenger:
     applied_hash: str
     leaks: tuple[str, ...] = ()
     latency_ms: float = 0.0
+    model_bytes: int = 0
+    served: ServedParity | None = None
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -78,8 +83,9 @@ def decide(
                with incumbent_note saying why
 
     It must rest on the applied definitions, use no feature that is the label, beat the base rate by its whole interval,
-    be calibrated and quick; and beat the incumbent by more than noise (95 % interval of the paired bootstrap
-    difference), in no slice being worse by more than noise (99 % there, because there are several).
+    be calibrated and quick, and wait while a served value differs from the log; and beat the incumbent by more than noise
+    (95 % interval of the paired bootstrap difference), in no slice being worse by more than noise (99 % there, because
+    there are several).
     """
     checks = [*_alone(challenger)]
     if incumbent is None:
@@ -106,7 +112,8 @@ def _decision(
         f"base rate {metrics['base_rate']:.3f})"
     )
     failed = [check for check in checks if not check.passed]
-    why = "; ".join(check.detail for check in failed) if failed else f"better than guessing; {told}"
+    parity = next(check.detail for check in checks if check.name == PARITY)
+    why = "; ".join(check.detail for check in failed) if failed else f"better than guessing; {told}; {parity}"
     return Decision(not failed, f"{figure}: {why}.", tuple(checks), version, difference_ci)
 
 
@@ -127,9 +134,19 @@ def _alone(challenger: Challenger) -> list[Check]:
         Check(
             "latency",
             challenger.latency_ms <= LATENCY_BUDGET_MS,
-            f"{challenger.latency_ms:.1f} ms of processor time to score one row, budget {LATENCY_BUDGET_MS:.0f} ms",
+            f"{challenger.latency_ms:.1f} ms of processor time to score one row, budget {LATENCY_BUDGET_MS:.0f} ms "
+            f"(the model's files have {challenger.model_bytes / 1e6:.1f} MB)",
         ),
+        _parity(challenger.served),
     ]
+
+
+def _parity(served: ServedParity | None) -> Check:
+    """No value that was served may differ from the log; where none was compared yet, the reasons say so."""
+    if served is None:
+        return Check(PARITY, True, "no served value was compared with the log yet (`make parity`)")
+    told = f"{served.mismatches:,} of {served.values:,} served values differ from the log"
+    return Check(PARITY, served.mismatches == 0, told + ("; `make parity` names the causes" if served.mismatches else ""))
 
 
 def _calibrated(fraud: np.ndarray, score: np.ndarray) -> Check:

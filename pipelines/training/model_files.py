@@ -44,3 +44,8 @@ def read_model(folder: Path) -> SavedModel:
     """Read a folder that write_model wrote; FileNotFoundError where a file is missing."""
     contract = json.loads((folder / CONTRACT).read_text(encoding="utf-8"))
     return SavedModel(contract, KINDS[contract["kind"]].load(folder))
+
+
+def model_bytes(folder: Path) -> int:
+    """The size of all files below a folder that write_model wrote into."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -14,7 +14,9 @@ from pipelines.training import tracking
 from pipelines.training.candidates import Candidate
 from pipelines.training.gate import Challenger, Decision, decide
 from pipelines.training.leaks import find_leaks
+from pipelines.training.model_files import model_bytes
 from pipelines.training.parts import Part
+from pipelines.training.served_parity import served_parity
 from pipelines.training.tested import latency_ms, named_slices
 from pipelines.training.thresholds import Costs
 from pipelines.worth import worth
@@ -29,6 +31,7 @@ def evaluation(chosen: Candidate, tested: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def judge(
+    settings: Settings,
     store: FeatureStore,
     client: MlflowClient,
     chosen: Candidate,
@@ -52,6 +55,8 @@ def judge(
         applied_hash=store.definition_hash(contract["feature_service"]),
         leaks=tuple(map(str, find_leaks(used, test.fraud, seed))),
         latency_ms=latency_ms(chosen.saved, test.features),
+        model_bytes=model_bytes(chosen.folder),
+        served=served_parity(settings),
         slices=named_slices(test.features, tested),
     )
     return decide(challenger, incumbent, seed, note)
