@@ -110,8 +110,8 @@ class TestRivals:
         assert worth[0] >= worth[1]
 
 
-def test_users_with_a_report_in_the_last_30_days_are_left_out_of_the_second_look():
-    features = pa.table({"user_chargebacks__fraud_id_count_30d": [0, 2, None, 0]})
+def test_users_with_a_report_in_the_last_14_days_are_left_out_of_the_second_look():
+    features = pa.table({"user_chargebacks__fraud_id_count_14d": [0, 2, None, 0]})
     test = Part(features, np.array([1.0, 1.0, 0.0, 0.0]), np.zeros(4))
 
     metrics = on_unreported_users(test, np.array([0.9, 0.1, 0.2, 0.3]), seed=1)

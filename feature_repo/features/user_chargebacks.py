@@ -10,7 +10,7 @@ user_chargebacks = windowed_view(
     source=labels,
     schema=label_columns,
     aggregations=[
-        *aggregate("fraud_id", "count", over=["1d", "7d", "30d", "90d"]),
+        *aggregate("fraud_id", "count", over=["1d", "7d", "14d", "30d", "90d"]),
         *aggregate("is_fraud", "mean", over=["1d", "7d", "30d"]),
         *aggregate("fraud_amount_cents", "sum", over="90d"),
     ],

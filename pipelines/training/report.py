@@ -69,6 +69,9 @@ def summary(name: str, model: dict[str, Any]) -> list[str]:
     if folds["average_precision_mean"] is not None:
         mean, deviation = folds["average_precision_mean"], folds["average_precision_sd"]
         lines.append(f"    {len(folds['folds'])} prequential folds: average precision {mean:.3f} +- {deviation:.3f}")
+    if unreported := model["unreported_users"]:
+        precision, rate = unreported["average_precision"], unreported["base_rate"]
+        lines.append(f"    of users without a report in 14 days: average precision {precision:.3f} (base rate {rate:.4f})")
     verdict = "champion" if model["gate"]["promoted"] else "NOT promoted"
     lines.append(f"    version {model['model_version']} ({model['chosen']}): {verdict}. {model['gate']['reason']}")
     if model["left_out"]:
