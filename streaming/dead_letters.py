@@ -1,14 +1,16 @@
 """Records that count nowhere, kept with their reason: the topic transactions.dead-letter."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import pyarrow as pa
 from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
 from kafka.producer.future import FutureRecordMetadata
 
 from feature_repo.kafka_address import client_options
-from streaming.event_topics import DEAD_LETTER
+from streaming.door import Record, Refused
+from streaming.event_topics import DEAD_LETTER, EventTopic
 
 ACKNOWLEDGED_WITHIN_MS = 30_000
 LARGEST_REQUEST_BYTES = 64 * 1024 * 1024
@@ -31,6 +33,25 @@ class DeadLetter(NamedTuple):
             ("source_partition", str(self.partition).encode()),
             ("source_offset", str(self.offset).encode()),
         ]
+
+
+def letters_of(topic: EventTopic, records: Sequence[Record], refused: Sequence[Refused], events: pa.Table) -> list[DeadLetter]:
+    """The dead letters of a batch: of the refused records first, then of the events flagged too late, with the original bytes.
+
+    refused, events  what `admit` made of the records
+    """
+    letters = [DeadLetter(topic.name, r.partition, r.offset, r.key, r.value, r.reason) for r in refused]
+    late = events.filter(events["too_late"])
+    if not late.num_rows:
+        return letters
+    original = {(record.partition, record.offset): record for record in records}
+    for partition, offset, at in zip(
+        *(late[name].to_pylist() for name in ("source_partition", "source_offset", topic.time_column)), strict=True
+    ):
+        record = original[partition, offset]
+        reason = f"too late: its {topic.time_column} {at.isoformat()} is longer ago than the log's allowed lateness"
+        letters.append(DeadLetter(topic.name, partition, offset, record.key, record.value, reason))
+    return letters
 
 
 class DeadLetters:

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from plumbline import PositionsLost, StoreUnavailable
 from plumbline.fold import FoldCounts
-from streaming.dead_letters import DeadLetter, DeadLetters
+from streaming.dead_letters import DeadLetters, letters_of
 from streaming.door import Record, Refused, admit
 from streaming.event_topics import EventTopic
 from streaming.fold_metrics import FoldMetrics
@@ -102,13 +102,12 @@ class Folding:
         self._metrics.observe_batch(began_at, pc.min(events["created_timestamp"].cast(pa.int64())).as_py())
 
     def _bury(self, topic: EventTopic, records: list[Record], refused: list[Refused], events: pa.Table) -> None:
-        too_late = too_late_letters(topic, records, events)
-        letters = [DeadLetter(topic.name, r.partition, r.offset, r.key, r.value, r.reason) for r in refused] + too_late
+        letters = letters_of(topic, records, refused, events)
         if not letters:
             return
         self._patience.keep_trying(lambda: self._dead_letters.write(letters), KafkaError, "Dead letters")
         self._metrics.dead_letters.labels(topic.name, "refused").inc(len(refused))
-        self._metrics.dead_letters.labels(topic.name, "too_late").inc(len(too_late))
+        self._metrics.dead_letters.labels(topic.name, "too_late").inc(len(letters) - len(refused))
 
     def _count(self, topic: str, counts: FoldCounts) -> None:
         self._applied += counts.applied
@@ -198,19 +197,3 @@ class Folding:
         for partition, lag in self._lags().items():
             self._metrics.lag.labels(*partition).set(lag)
             self._metrics.position.labels(*partition).set(self._next[partition] - 1)
-
-
-def too_late_letters(topic: EventTopic, records: list[Record], events: pa.Table) -> list[DeadLetter]:
-    """Dead letters of the events flagged too late, with the original bytes."""
-    late = events.filter(events["too_late"])
-    if not late.num_rows:
-        return []
-    original = {(record.partition, record.offset): record for record in records}
-    letters = []
-    for partition, offset, at in zip(
-        *(late[name].to_pylist() for name in ("source_partition", "source_offset", topic.time_column)), strict=True
-    ):
-        record = original[partition, offset]
-        reason = f"too late: its {topic.time_column} {at.isoformat()} is longer ago than the log's allowed lateness"
-        letters.append(DeadLetter(topic.name, partition, offset, record.key, record.value, reason))
-    return letters
