@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from plumbline.feature_store import FeatureStore
     from plumbline.fold import Fold, PositionsLost
     from plumbline.instant import AsOfTooOld, as_of
-    from plumbline.spec import DeclarationError
     from plumbline.state_words import StateUnreadable
     from plumbline.store_client import StoreUnavailable
+    from plumbline.view_spec import DeclarationError
 
 _HOME = {
     "Answer": "answer",
     "AsOfTooOld": "instant",
-    "DeclarationError": "spec",
+    "DeclarationError": "view_spec",
     "FeatureStore": "feature_store",
     "Fold": "fold",
     "PositionsLost": "fold",

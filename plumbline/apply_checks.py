@@ -8,7 +8,8 @@ from feast.base_feature_view import BaseFeatureView
 from feast.feature_view import DUMMY_ENTITY_NAME
 from feast.on_demand_feature_view import OnDemandFeatureView
 
-from plumbline.spec import DeclarationError, is_windowed, log_source, view_spec
+from plumbline.spec import is_windowed, log_source, view_spec
+from plumbline.view_spec import DeclarationError
 
 
 def refuse_nonsense(

@@ -13,8 +13,8 @@ from feast.types import from_value_type
 
 from plumbline.arrow_types import arrow_type, feast_type
 from plumbline.durations import duration_name, microseconds
-from plumbline.spec import COLUMNS_TAG, DeclarationError, check_function, log_schema, output_type
-from plumbline.view_spec import LogSource
+from plumbline.spec import COLUMNS_TAG, check_function, log_schema, output_type
+from plumbline.view_spec import DeclarationError, LogSource
 
 
 def aggregate(

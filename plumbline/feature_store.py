@@ -30,10 +30,10 @@ from plumbline.layout import Layout
 from plumbline.online_reading import EntityAnswer
 from plumbline.online_store import WindowedOnlineStore, answers_of_this_read
 from plumbline.pushing import not_yet_logged, push_rows
-from plumbline.spec import DeclarationError, is_windowed, log_source
+from plumbline.spec import is_windowed, log_source
 from plumbline.value_codec import entity_bytes
 from plumbline.value_proto import plain_value
-from plumbline.view_spec import LogSource
+from plumbline.view_spec import DeclarationError, LogSource
 
 log = logging.getLogger(__name__)
 

@@ -24,9 +24,8 @@ from plumbline.plan import (
     WINDOW,
     Plan,
 )
-from plumbline.spec import DeclarationError
 from plumbline.state_words import RECORD_WORDS
-from plumbline.view_spec import VALUELESS_FUNCTIONS, ViewSpec, WindowSpec, column_kind
+from plumbline.view_spec import VALUELESS_FUNCTIONS, DeclarationError, ViewSpec, WindowSpec, column_kind
 
 _KEPT = {"first": FIRST, "last": LAST, "count_distinct": DISTINCT}
 """How the functions that are no aggregates of numbers are evaluated."""

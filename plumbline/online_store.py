@@ -30,7 +30,7 @@ from plumbline.on_demand import with_full_names
 from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
 from plumbline.requested_entities import columnar, entities_of, entity_of_key
 from plumbline.spec import is_windowed, view_spec
-from plumbline.store_client import SWAP, StoreClient
+from plumbline.store_client import SWAP, StoreAddress, StoreClient
 
 log = logging.getLogger(__name__)
 
@@ -285,7 +285,8 @@ class WindowedOnlineStore(OnlineStore):
 
     def _client(self, config: RepoConfig, timeout_ms: int) -> StoreClient:
         if timeout_ms not in self._clients:
-            self._clients[timeout_ms] = StoreClient(config.online_store, timeout_ms)
+            online = config.online_store
+            self._clients[timeout_ms] = StoreClient(StoreAddress(online.connection_string, online.redis_type), timeout_ms)
         return self._clients[timeout_ms]
 
 

@@ -13,7 +13,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from plumbline.aggregates import ENTRIES, entry_code, is_registered, registered_functions
 from plumbline.arrow_types import arrow_type, feast_type, plain_type, type_named
 from plumbline.durations import DAY, MICROSECOND, default_slide_us, duration_name, microseconds, slide_is_allowed
-from plumbline.view_spec import VALUELESS_FUNCTIONS, LogSource, ViewSpec, WindowSpec, column_kind
+from plumbline.view_spec import VALUELESS_FUNCTIONS, DeclarationError, LogSource, ViewSpec, WindowSpec, column_kind
 
 KEPT_FUNCTIONS = ("count_distinct", "first", "last")
 """Functions that are no aggregates of a few words: they keep values, of any type."""
@@ -23,10 +23,6 @@ ANY_TYPE_FUNCTIONS = (*VALUELESS_FUNCTIONS, *KEPT_FUNCTIONS)
 DEFAULT_ALLOWED_LATENESS_US = DAY
 COLUMNS_TAG = "plumbline_columns"
 """Tag of a view that holds the raw columns' Arrow types as JSON, for a log that does not exist yet."""
-
-
-class DeclarationError(ValueError):
-    """A declaration that makes no sense; the message is one sentence with what is allowed."""
 
 
 def is_windowed(view: object) -> bool:

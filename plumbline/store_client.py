@@ -4,15 +4,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
-
-if TYPE_CHECKING:
-    from plumbline.online_store import WindowedOnlineStoreConfig
 
 KEYS_A_PIPELINE = 2_000
 CREDENTIALS = ("username", "password")
@@ -99,8 +96,15 @@ class StoreUnavailable(ConnectionError):
     """The online store did not answer; nothing is known to have been written."""
 
 
+class StoreAddress(NamedTuple):
+    """Where the store is, in the words of WindowedOnlineStoreConfig."""
+
+    connection_string: str
+    redis_type: str
+
+
 class PositionMove(NamedTuple):
-    """A field of a positions hash: what it must hold (empty: nothing) and what it shall hold."""
+    """A field of a positions hash: what it must hold and what it shall hold (empty: nothing)."""
 
     key: str
     field: str
@@ -124,8 +128,13 @@ Commit = tuple[Sequence[PositionMove], Sequence[StateWrite]]
 class StoreClient:
     """Batched commands; every call raises StoreUnavailable when the store is away."""
 
-    def __init__(self, config: "WindowedOnlineStoreConfig", timeout_ms: int) -> None:
-        self._redis: Any = _connect(config, timeout_ms)
+    def __init__(self, address: StoreAddress, timeout_ms: int) -> None:
+        self._address, self._timeout_ms = address, timeout_ms
+        self._redis: Any = _connect(address, timeout_ms)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process: a client of the same store, with a connection of its own."""
+        return StoreClient, (self._address, self._timeout_ms)
 
     def pipeline(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
         """Run commands like ('HGETALL', key), answers in order; long lists go in several round trips."""
@@ -204,15 +213,15 @@ def _digest(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
-def _connect(config: "WindowedOnlineStoreConfig", timeout_ms: int) -> Any:
+def _connect(address: StoreAddress, timeout_ms: int) -> Any:
     """A client without hidden retries: redis-py retries for seconds by default."""
-    options, nodes = _parse(config.connection_string)
+    options, nodes = _parse(address.connection_string)
     options |= {
         "socket_timeout": timeout_ms / 1000,
         "socket_connect_timeout": min(timeout_ms, 500) / 1000,
         "retry": Retry(NoBackoff(), 0),
     }
-    if config.redis_type == "redis_cluster":
+    if address.redis_type == "redis_cluster":
         startup = [redis.cluster.ClusterNode(host, int(port)) for host, port in nodes]
         return redis.RedisCluster(startup_nodes=startup, **options)
     host, port = nodes[0]

@@ -9,8 +9,9 @@ from feast.utils import _parse_feature_ref
 
 from plumbline.arrow_types import arrow_type
 from plumbline.durations import microseconds
-from plumbline.spec import DeclarationError, is_windowed, log_source, view_spec
+from plumbline.spec import is_windowed, log_source, view_spec
 from plumbline.view_evaluation import RowRequest, ViewRequest, WindowedRequest
+from plumbline.view_spec import DeclarationError
 
 
 def view_requests(

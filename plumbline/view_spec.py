@@ -13,6 +13,10 @@ VALUELESS_FUNCTIONS = tuple(dict.fromkeys(entry.function for entry in ENTRIES if
 """Functions that look at nothing but whether there is a value."""
 
 
+class DeclarationError(ValueError):
+    """A declaration that makes no sense; the message is one sentence with what is allowed."""
+
+
 @dataclass(frozen=True)
 class LogSource:
     """An event log: where its rows are and which columns carry time.
