@@ -32,13 +32,17 @@ class PositionsLost(RuntimeError):
 
 @dataclass
 class FoldCounts:
-    """What became of a batch's events. `too_late_rows` and `refused_rows` name them as (partition, offset)."""
+    """What became of a batch's events. `too_late_rows` and `refused_rows` name them as (partition, offset).
+
+    unreadable  damaged states that were left as they are, for `feast materialize` to repair
+    """
 
     applied: int = 0
     duplicates: int = 0
     too_late: int = 0
     refused: int = 0
     replayed: int = 0
+    unreadable: int = 0
     too_late_rows: list[tuple[int, int]] = field(default_factory=list)
     refused_rows: list[tuple[int, int]] = field(default_factory=list)
 
@@ -88,7 +92,8 @@ class Fold:
         self._load_positions([p for p in end_offsets if not self._is_loaded(p)])
         counts, accepted = self._decide(table)
         counted = table.filter(pa.array(accepted))
-        self._commit([grouped(layout, self._keyspace, counted) for layout in self.layouts], end_offsets)
+        batches = [grouped(layout, self._keyspace, counted) for layout in self.layouts]
+        counts.unreadable = self._commit(batches, end_offsets)
         return counts
 
     def _decide(self, table: pa.Table) -> tuple[FoldCounts, np.ndarray]:
@@ -118,11 +123,13 @@ class Fold:
             rows += [(partition, offset) for offset in offsets[is_new & (verdict == kind)].tolist()]
         counts.too_late, counts.refused = len(counts.too_late_rows), len(counts.refused_rows)
 
-    def _commit(self, batches: Sequence[Batch], end_offsets: dict[int, int]) -> None:
-        """Write every shard; a shard whose states were replaced meanwhile is read and folded again."""
+    def _commit(self, batches: Sequence[Batch], end_offsets: dict[int, int]) -> int:
+        """Write every shard; a shard whose states were replaced meanwhile is read and folded again. How many are unreadable."""
         pending = [shard for shard in range(self._keyspace.shards) if self._moves(shard, end_offsets)]
-        for _ in range(ATTEMPTS):
-            writes = self._folded(pending, batches)
+        unreadable = 0
+        for attempt in range(ATTEMPTS):
+            writes, damaged = self._folded(pending, batches)
+            unreadable = unreadable if attempt else damaged
             moves = {shard: self._moves(shard, end_offsets) for shard in pending}
             outcomes = self._client.commit([(moves[shard], writes[shard]) for shard in pending])
             for shard, outcome in zip(pending, outcomes, strict=True):
@@ -135,21 +142,27 @@ class Fold:
                 )
             pending = [shard for shard, outcome in zip(pending, outcomes, strict=True) if outcome == "state"]
             if not pending:
-                return
+                return unreadable
         raise PositionsLost(f"States of '{self.source.name}' kept changing under the fold; is a second fold running?")
 
-    def _folded(self, shards: Sequence[int], batches: Sequence[Batch]) -> dict[int, list[StateWrite]]:
-        """Read the states that the shards' groups belong to, of all views at once, and fold the rows each has not seen."""
+    def _folded(self, shards: Sequence[int], batches: Sequence[Batch]) -> tuple[dict[int, list[StateWrite]], int]:
+        """Read the states that the shards' groups belong to, of all views at once, and fold the rows each has not seen.
+
+        The writes of each shard, and how many states were unreadable.
+        """
         chosen = [self._not_given(batch, shards) for batch in batches]
         keys = [batch.keys[g] for batch, (groups, _) in zip(batches, chosen, strict=True) for g in groups.tolist()]
         slots = [str(p) for batch, (groups, _) in zip(batches, chosen, strict=True) for p in batch.partitions[groups].tolist()]
         places = [s for batch, (groups, _) in zip(batches, chosen, strict=True) for s in batch.shards[groups].tolist()]
         stored = iter(self._client.fields(keys, slots, places))
         writes: dict[int, list[StateWrite]] = {shard: [] for shard in shards}
+        unreadable = 0
         for batch, (groups, positions) in zip(batches, chosen, strict=True):
-            for shard, write in folded(batch, groups, list(islice(stored, len(groups))), positions):
+            of_view, damaged = folded(batch, groups, list(islice(stored, len(groups))), positions)
+            unreadable += damaged
+            for shard, write in of_view:
                 writes[shard].append(write)
-        return writes
+        return writes, unreadable
 
     def _not_given(self, batch: Batch, shards: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """The groups of some shards that hold rows the shard was not given, and the position of each one's shard."""

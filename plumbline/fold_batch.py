@@ -10,9 +10,12 @@ from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
 from plumbline.rows import Rows, rows_from_table
 from plumbline.state import fold
-from plumbline.state_words import FENCE, STAMP_BYTES, check, header_word
+from plumbline.state_words import FENCE, STAMP_BYTES, StateUnreadable, check, header_word
 from plumbline.store_client import StateWrite
 from plumbline.value_codec import distinct_entities
+
+UNREADABLE = 2**62
+"""The fence of a damaged state: no row comes after it."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,15 @@ def grouped(layout: Layout, keyspace: Keyspace, table: pa.Table) -> Batch:
 
 def folded(
     batch: Batch, groups: np.ndarray, stored: Sequence[bytes | None], positions: np.ndarray
-) -> list[tuple[int, StateWrite]]:
+) -> tuple[list[tuple[int, StateWrite]], int]:
     """The writes that bring states up to their groups' rows, each with its shard; rows that a state has seen are left out.
 
     groups     which groups of the batch, ascending
-    stored     the bytes of each one's state, None where there is none; raises StateUnreadable for a damaged one
+    stored     the bytes of each one's state, None where there is none
     positions  (groups,) offset up to which the shard of each was given everything, -1 for nothing
+
+    A damaged state stays as it is: whoever reads it is told, and materialize, which finds it, has what it missed folded
+    again. The second thing returned is how many there are.
     """
     fences = np.array([_fence(data, batch.layout.spec.name) for data in stored], np.int64)
     sizes = (batch.bounds[1:] - batch.bounds[:-1])[groups]
@@ -78,22 +84,27 @@ def folded(
     unseen = batch.offsets[rows] > np.maximum(fences, positions)[place]
     rows, counts = rows[unseen], np.bincount(place[unseen], minlength=len(groups))
     with_rows = np.flatnonzero(counts)
+    unreadable = int((fences == UNREADABLE).sum())
     if not len(with_rows):
-        return []
+        return [], unreadable
     before = [stored[i] for i in with_rows.tolist()]
     last = batch.last_offsets[groups[with_rows]].tolist()
     new = fold(batch.layout, before, batch.rows.take(rows), np.append(0, np.cumsum(counts[with_rows])), last)
     chosen = groups[with_rows]
-    return [
+    writes = [
         (shard, StateWrite(batch.keys[g], str(partition), b"" if data is None else data[:STAMP_BYTES], after))
         for g, shard, partition, data, after in zip(
             chosen.tolist(), batch.shards[chosen].tolist(), batch.partitions[chosen].tolist(), before, new, strict=True
         )
     ]
+    return writes, unreadable
 
 
 def _fence(data: bytes | None, view: str) -> int:
     if data is None:
         return -1
-    check(data, view)
+    try:
+        check(data, view)
+    except StateUnreadable:
+        return UNREADABLE
     return header_word(data, FENCE)

@@ -57,14 +57,18 @@ class Installer:
 
     def __init__(self, client: StoreClient, keyspace: Keyspace, layout: Layout) -> None:
         self._client, self._keyspace, self._layout = client, keyspace, layout
+        self._before: list[dict[bytes, bytes]] = []
+        self._lost: set[tuple[int, str]] = set()
 
     def install(self, events: pa.Table, cut: LogCut, progress: Callable[[int], object] | None = None) -> int:
         """Install the states of every entity in the events, then move the positions; the number of entities.
 
         Positions move last: until then a fold that reads the same partition replays, and states with a newer fence skip.
+        Where a state is not there, or unreadable, that the positions say was written, the log's takes its place; what came
+        after the log's end is lost with it, so the shard's position goes back to that end and the fold reads it again.
         progress is told how many more rows are done. While one chunk of entities is written the next is computed.
         """
-        before = self._positions()
+        self._before, self._lost = self._positions(), set()
         log = group_by_entity(events, self._layout)
         done = 0
         with ThreadPoolExecutor(1) as writing:
@@ -79,7 +83,7 @@ class Installer:
             written.result()
         if progress:
             progress(events.num_rows - done)  # rows with a null key
-        if any(int(known.get(HISTORY.encode(), cut.generation)) != cut.generation for known in before):
+        if any(int(known.get(HISTORY.encode(), cut.generation)) != cut.generation for known in self._before):
             self._remove_replaced_history(cut.generation)
         self._move_positions(cut)
         return len(log.entities)
@@ -110,7 +114,11 @@ class Installer:
             ([keys[i] for i in of_shard], _slots_as_arguments(states[i] for i in of_shard)) for of_shard in by_shard.values()
         ]
         answers = self._client.scripts(INSTALL, calls)
-        differing = [of_shard[place - 1] for of_shard, left in zip(by_shard.values(), answers, strict=True) for place in left]
+        differing = []
+        for (shard, of_shard), (installed, left) in zip(by_shard.items(), answers, strict=True):
+            differing += [of_shard[place - 1] for place in left]
+            for slot in {slot for place in installed for slot in states[of_shard[place - 1]]}:
+                self._note_lost(shard, slot, cut)
         self._compare_and_write(log, chunk, keys, states, differing, cut)
 
     def _compare_and_write(
@@ -137,18 +145,33 @@ class Installer:
             is_push = slot == PUSH
             new = without_logged(self._layout, stored[slot], log.rows_of_entity(entity)) if is_push else computed.get(slot, b"")
             if new is not None and new != data and not self._is_ahead(slot, data, cut):
+                if not is_push and self._is_behind(data, new):
+                    self._note_lost(self._keyspace.shard(log.entities[entity]), slot, cut)
                 writes.append(StateWrite(key, slot, b"" if data is None else data[:STAMP_BYTES], new))
         return writes
 
     def _is_ahead(self, slot: str, data: bytes | None, cut: LogCut) -> bool:
         """Whether a stored state has seen more of its partition than the log was read: it is compared once the log is there."""
-        if data is None or slot in (HISTORY, PUSH):
+        if slot in (HISTORY, PUSH):
             return False
+        return self._fence(data) > cut.positions.get(int(slot), -1)
+
+    def _is_behind(self, data: bytes | None, new: bytes) -> bool:
+        """Whether a stored state lacks what the log's (empty: none) has seen: it is gone, unreadable, or an older one."""
+        return self._fence(data) < (header_word(new, FENCE) if new else 0)
+
+    def _fence(self, data: bytes | None) -> int:
+        """The fence of a stored state, -1 where there is none that can be read."""
         try:
-            check(data, self._layout.spec.name)
+            check(data or b"", self._layout.spec.name)
         except StateUnreadable:
-            return False
-        return header_word(data, FENCE) > cut.positions.get(int(slot), -1)
+            return -1
+        return header_word(data or b"", FENCE)
+
+    def _note_lost(self, shard: int, slot: str, cut: LogCut) -> None:
+        """Remember a partition whose state the store had lost after it was given more than the log holds."""
+        if slot != HISTORY and int(self._before[shard].get(slot.encode(), -1)) > cut.positions.get(int(slot), -1):
+            self._lost.add((shard, slot))
 
     def _remove_replaced_history(self, generation: int) -> None:
         """Entities that the new history no longer has must not keep the old one."""
@@ -169,18 +192,32 @@ class Installer:
         return [_as_dict(answer) for answer in answers]
 
     def _move_positions(self, cut: LogCut) -> None:
-        """In every shard: partitions to where the log was read, unless the fold is further; generation and reach."""
+        """In every shard: partitions to where the log was read (back only where states were lost), generation and reach."""
         pending = list(range(self._keyspace.shards))
         for _ in range(ATTEMPTS):
             known = self._positions()
             commits: list[Commit] = [
-                ([*_moves(self._keyspace.positions(self._layout.spec, s), known[s], cut)], []) for s in pending
+                (
+                    [
+                        *_moves(self._keyspace.positions(self._layout.spec, s), known[s], cut),
+                        *self._taken_back(s, known[s], cut),
+                    ],
+                    [],
+                )
+                for s in pending
             ]
             outcomes = self._client.commit(commits)
             pending = [shard for shard, outcome in zip(pending, outcomes, strict=True) if outcome != "ok"]
             if not pending:
                 return
         raise RuntimeError(f"Positions of view '{self._layout.spec.name}' kept moving under materialize; run it again.")
+
+    def _taken_back(self, shard: int, known: Mapping[bytes, bytes], cut: LogCut) -> Iterator[PositionMove]:
+        key = self._keyspace.positions(self._layout.spec, shard)
+        for slot in sorted(slot for of_shard, slot in self._lost if of_shard == shard):
+            current, end = known.get(slot.encode()), cut.positions.get(int(slot), -1)
+            if current is not None and int(current) > end:
+                yield PositionMove(key, slot, current.decode(), str(end) if end >= 0 else "")
 
 
 def install_claims(claims: Claims, events: pa.Table, allowed_lateness_us: int) -> None:

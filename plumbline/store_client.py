@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -36,7 +37,8 @@ for i = n + 1, #KEYS do
 end
 arg = 2
 for i = 1, n do
-  redis.call('HSET', KEYS[i], ARGV[arg], ARGV[arg + 2])
+  if ARGV[arg + 2] == '' then redis.call('HDEL', KEYS[i], ARGV[arg])
+  else redis.call('HSET', KEYS[i], ARGV[arg], ARGV[arg + 2]) end
   arg = arg + 3
 end
 return 'ok'
@@ -65,13 +67,14 @@ return 'ok'
 
 
 INSTALL = """
-local differing = {}
+local installed, differing = {}, {}
 local arg = 1
 for i = 1, #KEYS do
   local n = tonumber(ARGV[arg])
   local known = redis.call('HLEN', KEYS[i])
   if known == 0 then
     redis.call('HSET', KEYS[i], unpack(ARGV, arg + 1, arg + 2 * n))
+    installed[#installed + 1] = i
   else
     local same = known == n
     for slot = arg + 1, arg + 2 * n, 2 do same = same and redis.call('HGET', KEYS[i], ARGV[slot]) == ARGV[slot + 1] end
@@ -79,9 +82,9 @@ for i = 1, #KEYS do
   end
   arg = arg + 1 + 2 * n
 end
-return differing
+return {installed, differing}
 """
-"""Each key takes its slots where it has none yet; which keys (from 1) hold something else, left as they are."""
+"""Each key takes its slots where it has none yet: which keys (from 1) those are, and which hold something else and keep it."""
 
 
 FIELDS = """
@@ -96,10 +99,11 @@ class StoreUnavailable(ConnectionError):
     """The online store did not answer; nothing is known to have been written."""
 
 
-class StoreAddress(NamedTuple):
-    """Where the store is, in the words of WindowedOnlineStoreConfig."""
+@dataclass(frozen=True)
+class StoreAddress:
+    """Where the store is, in the words of WindowedOnlineStoreConfig; the connection string may hold a password."""
 
-    connection_string: str
+    connection_string: str = field(repr=False)
     redis_type: str
 
 

@@ -42,6 +42,11 @@ class FoldMetrics:
         self.replayed = self._counter(
             "replayed_events", "Events read again after a restart; no view counts them twice.", "topic"
         )
+        self.unreadable = self._counter(
+            "unreadable_states",
+            "Damaged states that were met and left as they are; whoever reads one is told, `make materialize` repairs it.",
+            "topic",
+        )
         self.dead_letters = self._counter(
             "dead_letters", "Records written to transactions.dead-letter, by why: refused or too_late.", "topic", "why"
         )
@@ -57,7 +62,7 @@ class FoldMetrics:
 
     def begin(self, topic: str) -> None:
         """Show a topic's counts from zero, so that a first dead letter is seen as a rise."""
-        for counter in (self.applied, self.duplicates, self.too_late, self.replayed):
+        for counter in (self.applied, self.duplicates, self.too_late, self.replayed, self.unreadable):
             counter.labels(topic)
         for why in ("refused", "too_late"):
             self.dead_letters.labels(topic, why)

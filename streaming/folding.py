@@ -115,6 +115,9 @@ class Folding:
         self._metrics.duplicates.labels(topic).inc(counts.duplicates)
         self._metrics.too_late.labels(topic).inc(counts.too_late)
         self._metrics.replayed.labels(topic).inc(counts.replayed)
+        self._metrics.unreadable.labels(topic).inc(counts.unreadable)
+        if counts.unreadable:
+            log.warning("%s: %d damaged states stay as they are; run `make materialize`", topic, counts.unreadable)
 
     def _look_around(self) -> None:
         """Take up changed views, moved positions, and partitions that are new or waited; say how far the fold is."""

@@ -1,5 +1,6 @@
 """The fold: what is sent can be read online, once, whatever is sent in between and whoever dies."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import psutil
 import pytest
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from prometheus_client.parser import text_string_to_metric_families
 from stream_lab import (
     apply_definitions,
     last_offsets,
@@ -24,12 +26,13 @@ from stream_lab import (
     until,
     value_of,
 )
+from test_observe import REPORT
 
 from feature_repo import open_store
 from feature_repo.features.entities import user
 from feature_repo.features.logs import transaction_columns, transactions
 from feature_repo.settings import Settings
-from plumbline import FeatureStore, aggregate, windowed_view
+from plumbline import FeatureStore, StateUnreadable, aggregate, windowed_view
 from stack import ports, processes, services, topics
 from streaming.door import Record, admit
 from streaming.event_topics import TRANSACTIONS
@@ -165,6 +168,40 @@ def test_a_view_that_is_applied_while_the_fold_runs_catches_up(stream: Stream, f
     until(lambda: stream.is_folded("transactions", "user_channels"))
     answer = stream.store.read_online(["user_channels:channel_count_distinct_1d"], [{"user_id": "ines"}])[0]
     assert answer.features == {"user_channels__channel_count_distinct_1d": 2}
+
+
+FIGURES = (
+    "plumbline_fold_dead_letters", "plumbline_fold_lag_records", "plumbline_fold_freshness_seconds",
+    "plumbline_fold_duplicate_events", "plumbline_fold_too_late_events", "plumbline_fold_unreadable_states",
+    "plumbline_parity_report_answers", "plumbline_parity_report_mismatches",
+)  # fmt: skip
+
+
+def test_the_folds_page_tells_every_figure_in_words_too(stream: Stream, fold: int):
+    report = stream.settings.reports_path / "parity.json"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(json.dumps(REPORT))
+
+    _, page = ports.http_get(f"http://127.0.0.1:{stream.settings.fold_metrics_port}/metrics")
+
+    told = {family.name: family.documentation for family in text_string_to_metric_families(page)}
+    assert [name for name in FIGURES if not told.get(name, "").endswith(".")] == []
+
+
+def test_events_of_others_are_folded_past_a_damaged_state(stream: Stream, fold: int):
+    send_events(stream.settings, [transaction(user) for user in ("nils", "oda")])
+    until(lambda: stream.counts_and_sums(["nils", "oda"]) == [(1, 100), (1, 100)])
+    with store_client(stream.settings) as store:
+        for key in store.scan_iter("*:s:user_activity:*nils*"):
+            for slot, state in store.hgetall(key).items():
+                store.hset(key, slot, state[:-1] + bytes([state[-1] ^ 1]))
+
+    send_events(stream.settings, [transaction(user) for user in ("nils", "oda")])
+
+    until(lambda: stream.counts_and_sums(["oda"]) == [(2, 200)])
+    until(lambda: stream.metric("unreadable_states_total") >= 1)
+    with pytest.raises(StateUnreadable):
+        stream.counts_and_sums(["nils"])
 
 
 def test_a_fold_that_is_asked_to_stop_ends_well(stream: Stream, fold: int):

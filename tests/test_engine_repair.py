@@ -1,0 +1,236 @@
+"""What the store lost is found again: materialize puts the log's states there, and the fold what came after them."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from engine_lab import (
+    BY_USER,
+    NOON,
+    Lab,
+    client,
+    emptied,
+    event,
+    flipped,
+    frame,
+    instant,
+    materialize,
+    online,
+    references,
+    row,
+    streamed,
+    to_table,
+)
+from naive import SECOND
+
+from plumbline import Fold, StateUnreadable, StoreUnavailable
+
+COUNT, REFERENCE = "by_user__amount_cents_count_1d", "by_user:amount_cents_count_1d"
+AT = NOON + SECOND
+EVENTS = [streamed(NOON, offset, offset, user_id="ann" if offset % 2 else "bob") for offset in range(8)]
+"""Offsets 0 to 7 of one partition: ann's are the odd ones, bob's the even."""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, redis_server):
+    return Lab(tmp_path_factory.mktemp("repair"), redis_server)
+
+
+@pytest.fixture(scope="module")
+def applied(lab):
+    return lab.applied()
+
+
+@pytest.fixture
+def store(lab, applied):
+    """Everything is folded; the log is behind, as an archive is: it ends at offset 3."""
+    store = emptied(lab, applied)
+    store.push("events", frame(EVENTS))
+    lab.write(EVENTS[:4])
+    return store
+
+
+def counts(store) -> dict[str, int]:
+    return {user: online(store, [row(AT, user_id=user)], AT, [BY_USER])[0][COUNT] for user in ("ann", "bob")}
+
+
+def states(lab: Lab) -> dict[bytes, bytes]:
+    """Key of each entity's states of `by_user` -> the state of partition 0."""
+    with client(lab) as store:
+        return {key: store.hget(key, "0") for key in store.scan_iter("*:s:by_user:*")}
+
+
+def key_of(lab: Lab, user: str) -> bytes:
+    (key,) = (key for key in states(lab) if user.encode() in key)
+    return key
+
+
+def damage(lab: Lab, user: str) -> None:
+    key = key_of(lab, user)
+    with client(lab) as store:
+        store.hset(key, "0", flipped(store.hget(key, "0"), 700))
+
+
+def lose(lab: Lab, user: str) -> None:
+    with client(lab) as store:
+        store.delete(key_of(lab, user))
+
+
+def resumed(store) -> Fold:
+    """A fold that begins, and reads on from the store's positions to the end of the partition."""
+    fold = store.fold("events")
+    begin = fold.resume([0])[0] or 0
+    fold.apply(to_table(EVENTS[begin:]), {0: 7})
+    return fold
+
+
+@pytest.mark.parametrize("harm", [lose, damage])
+def test_what_was_folded_after_the_logs_end_is_folded_again_into_a_state_that_was_lost(lab, store, harm):
+    harm(lab, "ann")
+
+    materialize(store)
+    behind = {**counts(store), "positions": store.positions("by_user")}
+    resumed(store)
+
+    assert behind == {"ann": 2, "bob": 4, "positions": {0: 3}}
+    assert counts(store) == {"ann": 4, "bob": 4}
+    assert store.positions("by_user") == {0: 7}
+
+
+def test_a_damaged_state_of_a_partition_that_the_log_lacks_is_folded_again_from_its_beginning(lab, store):
+    lab.write([event(NOON, 99, user_id="bob")])
+    damage(lab, "bob")
+
+    materialize(store)
+    fold = resumed(store)
+
+    assert fold.resume([0]) == {0: 8}
+    assert counts(store) == {"ann": 4, "bob": 5}
+
+
+def test_a_damaged_state_that_the_log_does_not_know_yet_is_refused_until_it_does(lab, store):
+    lab.write([])
+    damage(lab, "bob")
+    materialize(store)
+    with pytest.raises(StateUnreadable, match="make materialize"):
+        counts(store)
+
+    lab.write(EVENTS)
+    materialize(store)
+
+    assert counts(store) == {"ann": 4, "bob": 4}
+
+
+def empty(lab: Lab, _user: str) -> None:
+    with client(lab) as store:
+        store.flushdb()
+
+
+def lose_shard(lab: Lab, user: str) -> None:
+    """Every key with the hash tag of the user's: what a lost node of a cluster takes with it."""
+    tag = key_of(lab, user).split(b"}")[0] + b"}"
+    with client(lab) as store:
+        store.delete(*(key for key in store.scan_iter() if key.startswith(tag)))
+
+
+@pytest.mark.parametrize("harm", [empty, lose_shard, damage])
+def test_answers_are_true_of_the_positions_they_name_while_all_that_was_lost_comes_back(lab, store, harm):
+    history = [event(NOON, number, user_id=user) for number, user in ((90, "ann"), (91, "bob"))]
+    lab.write([*history, *EVENTS[:4]])
+    materialize(store)
+
+    with reading(store) as answers:
+        harm(lab, "ann")
+        wait_for(lambda: answers[-1] != (5, 7, True))
+        harmed = answers[-1]
+        materialize(store)
+        resumed(store)
+        wait_for(lambda: answers[-1] == (5, 7, True))
+
+    assert harmed == (UNREADABLE if harm is damage else (0, None, False))
+    assert {answer for answer in answers if answer != UNREADABLE and answer[0] != true_count(*answer[1:])} == set()
+
+
+UNREADABLE = ("refused", None, False)
+"""In place of an answer: it was refused because a state is damaged."""
+
+
+def true_count(offset: int | None, with_history: bool) -> int:
+    """Ann's events up to an offset, and the one of history."""
+    streamed_to = -1 if offset is None else offset
+    return sum(e["user_id"] == "ann" and e["source_offset"] <= streamed_to for e in EVENTS) + with_history
+
+
+def answered(store) -> tuple[object, int | None, bool]:
+    """Ann's count, with the offset and whether there is a history behind it."""
+    (answer,) = store.read_online([REFERENCE], [{"user_id": "ann"}], instant(AT))
+    positions = answer.positions["by_user"]
+    return answer.features[COUNT], positions.get("0"), "history" in positions
+
+
+@contextmanager
+def reading(store) -> Iterator[list[tuple[object, int | None, bool]]]:
+    """What is answered about ann, again and again until the block ends."""
+    answers: list[tuple[object, int | None, bool]] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                with suppress(StoreUnavailable):  # a busy machine
+                    answers.append(answered(store))
+            except StateUnreadable:
+                answers.append(UNREADABLE)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        wait_for(lambda: answers)
+        yield answers
+    finally:
+        stop.set()
+        thread.join()
+
+
+def wait_for(ask) -> None:
+    deadline = time.monotonic() + 60
+    while not ask():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_a_log_that_is_behind_takes_no_position_back_where_nothing_was_lost(store):
+    materialize(store)
+
+    assert store.positions("by_user") == {0: 7}
+    assert counts(store) == {"ann": 4, "bob": 4}
+
+
+def test_a_fold_that_runs_notices_that_its_positions_were_taken_back(lab, store):
+    running = resumed(store)
+    lose(lab, "ann")
+    materialize(store)
+
+    begin = running.resume([0])[0]
+    running.apply(to_table(EVENTS[begin:]), {0: 7})
+
+    assert begin == 4
+    assert counts(store) == {"ann": 4, "bob": 4}
+
+
+def test_a_damaged_state_is_left_to_materialize_and_the_others_are_folded(lab, store):
+    damage(lab, "ann")
+    before = states(lab)
+    later = [streamed(NOON + 1, 8 + n, 8 + n, user_id=user) for n, user in enumerate(("ann", "bob"))]
+
+    fold = store.fold("events")
+    fold.resume([0])
+    told = fold.apply(to_table(later), {0: 9})
+
+    assert told.unreadable > 0
+    assert states(lab)[key_of(lab, "ann")] == before[key_of(lab, "ann")]
+    assert online(store, [row(AT, user_id="bob")], AT, [BY_USER])[0][COUNT] == 5
+    with pytest.raises(StateUnreadable, match="make materialize"):
+        store.read_online(references([BY_USER]), [{"user_id": "ann"}])
