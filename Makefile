@@ -59,7 +59,7 @@ credit: up-with-mlflow ## load applications, score them in ten folds, register: 
 materialize: up ## compute every entity's state from the log into the online store; START= END= as Feast takes them
 	@$(PY) -m stack.feast_cli materialize $(START) $(END)
 
-stream: up ## start fold (Kafka -> online store), archive (-> log) and alerts; ONLY=fold|archive|alerts FOLDS=n
+stream: up ## start fold (Kafka -> online store), archive (-> log) and alerts; ONLY=fold|archive|alerts FOLDS=n|spark
 	@$(PY) -m stack.services stream --only "$(ONLY)" --folds "$(FOLDS)"
 
 produce: up ## send live events and their labels; RATE= a second for SECONDS=

@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 
 from feature_repo.settings import Settings
 from stack import ports, processes, served
@@ -10,6 +12,7 @@ from stack.java import NoJava
 from stack.ports import PortTaken
 from stack.processes import NotStarted, Program
 
+SPARK, SPARK_FOLD = "spark", "fold-spark"
 FOLD_READY = "plumbline_fold_store_up 1.0"
 """A line of the fold's metrics: it has reached the store and read its positions."""
 
@@ -32,6 +35,11 @@ def fold(settings: Settings, number: int = 1) -> Program:
         environment={**for_processes(settings), "FOLD_METRICS_PORT": str(port)},
         ready_within_s=120,
     )
+
+
+def spark_fold(settings: Settings) -> Program:
+    """The fold on SPARK_MASTER, instead of the processes of a group; its metrics are where the first fold's are."""
+    return replace(fold(settings), name=SPARK_FOLD, command=[sys.executable, "-m", "streaming.spark_fold"], ready_within_s=180)
 
 
 def archive(settings: Settings) -> Program:
@@ -83,7 +91,7 @@ def start(programs: list[Program], settings: Settings) -> None:
             processes.stop([each.name for each in started], settings.data_dir)
             raise
         said = "started" if program in started else "runs already"
-        print(f"{program.name:<8}{said}, log {processes.log_path(program.name, settings.data_dir)}", flush=True)
+        print(f"{program.name:<12}{said}, log {processes.log_path(program.name, settings.data_dir)}", flush=True)
 
 
 def _archive_copies(settings: Settings) -> bool:
@@ -91,12 +99,29 @@ def _archive_copies(settings: Settings) -> bool:
     return log.exists() and log.read_text(errors="replace").count(ARCHIVE_READY) >= ARCHIVED_TOPICS
 
 
+def make_way(wanted: Sequence[Program], settings: Settings) -> None:
+    """Where folds are wanted on Spark, end those of the group, and the other way round: each goes on where the other was."""
+    folds = [program.name for program in wanted if _is_fold(program.name)]
+    if not folds:
+        return
+    on_spark = folds == [SPARK_FOLD]
+    running = [name for name in processes.names(settings.data_dir) if _is_fold(name)]
+    others = [name for name in running if (name == SPARK_FOLD) != on_spark]
+    for name in processes.stop(others, settings.data_dir):
+        print(f"{name:<12}stopped: {', '.join(folds)} goes on from the store's positions", flush=True)
+
+
+def _is_fold(name: str) -> bool:
+    return name.split("-")[0] == "fold"
+
+
 def _wanted(settings: Settings, arguments: argparse.Namespace) -> list[Program]:
     if arguments.service == "serve":
         return [api(settings)]
     wanted = []
     if arguments.only in ("", "fold"):
-        wanted += [fold(settings, number) for number in range(1, arguments.folds + 1)]
+        folds = arguments.folds
+        wanted += [spark_fold(settings)] if folds == SPARK else [fold(settings, n) for n in range(1, folds + 1)]
     if arguments.only in ("", "archive"):
         wanted += [archive(settings)]
     if arguments.only in ("", "alerts"):
@@ -104,21 +129,27 @@ def _wanted(settings: Settings, arguments: argparse.Namespace) -> list[Program]:
     return wanted
 
 
+def _folds(text: str) -> int | str:
+    return text if text == SPARK else int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stack.services", description=__doc__)
     parser.add_argument("service", choices=["stream", "serve"])
     parser.add_argument("--only", default="", choices=["", "fold", "archive", "alerts"])
-    parser.add_argument("--folds", type=int, default=1)
+    parser.add_argument("--folds", type=_folds, default=1, help=f"how many processes share the partitions, or {SPARK}")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_env()
         if arguments.service == "serve":
             served.make_way(settings)
-        start(_wanted(settings, arguments), settings)
+        wanted = _wanted(settings, arguments)
+        make_way(wanted, settings)
+        start(wanted, settings)
     except (PortTaken, NotStarted, served.ContractBroken, NoJava, ValueError) as problem:
         sys.exit(f"make {arguments.service}: {problem}")
     if arguments.service == "serve":
-        print(f"API      {served.address(settings)}  (docs at /docs, console at /, readiness at /readyz)")
+        print(f"API         {served.address(settings)}  (docs at /docs, console at /, readiness at /readyz)")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import os
 import sys
 import threading
 import time
@@ -13,31 +12,26 @@ from typing import TYPE_CHECKING
 
 from kafka.errors import KafkaError
 
-from feature_repo.settings import LOOPBACK, PROJECT_ROOT, Settings
+from feature_repo.settings import Settings
 from streaming import manifests
 from streaming.begin import begin
 from streaming.compaction import RowsChanged
 from streaming.event_topics import EVENT_TOPICS
 from streaming.patience import Patience, Stopped
+from streaming.spark_session import NoConnector, open_spark
 from streaming.topic_archive import TopicArchive
 from streaming.topic_checks import TopicRefused, require_topics
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-CONNECTOR_JARS = PROJECT_ROOT / ".parts" / "jars" / "spark"
 RECORDS_PER_FILE = 50_000
-BYTES_PER_FILE = 64 * 1024 * 1024
 LOOK_EVERY_S = 0.5
 PAUSE_AFTER_FAILURE_S = 3.0
 FINISH_WITHIN_S = 15.0
 COMPACT_EVERY_S = 600.0
 
 log = logging.getLogger("archive")
-
-
-class NoConnector(RuntimeError):
-    """Spark's Kafka connector is not installed."""
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -51,7 +45,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         patience.keep_trying(lambda: manifests.require_no_load(settings.run_dir), manifests.LoadRunning, "Event log")
         for topic in EVENT_TOPICS:
             opened.enter_context(manifests.only_archive_of(topic.log_path(settings)))
-        spark = open_spark(settings)
+        spark = open_spark(settings, "plumbline-archive", RECORDS_PER_FILE)
         opened.callback(spark.stop)
         archives = [TopicArchive(topic, settings) for topic in EVENT_TOPICS]
         for archive in archives:
@@ -65,36 +59,6 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 _compact(archives)
                 compacted_at = time.monotonic()
     log.info("stopped; the manifests say how far the logs go")
-
-
-def open_spark(settings: Settings) -> "SparkSession":
-    """A session on SPARK_MASTER with the Kafka connector, in UTC; raises NoConnector."""
-    from pyspark.sql import SparkSession
-
-    jars = sorted(CONNECTOR_JARS.glob("*.jar"))
-    if not jars:
-        raise NoConnector(f"Spark's Kafka connector is not in {CONNECTOR_JARS}. Run `make setup`.")
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), os.environ.get("PYTHONPATH")]))
-    options = {
-        "spark.jars": ",".join(map(str, jars)),
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": RECORDS_PER_FILE,
-        "spark.sql.execution.arrow.maxBytesPerBatch": BYTES_PER_FILE,
-        "spark.sql.streaming.numRecentProgressUpdates": 2,
-        "spark.driver.memory": "1g",
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",  # the work is in Python: a third less CPU to start
-        "spark.driver.host": LOOPBACK,
-        "spark.driver.bindAddress": LOOPBACK,
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-    }
-    builder = SparkSession.builder.master(settings.spark_master).appName("plumbline-archive")
-    for name, value in options.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("ERROR")
-    return session
 
 
 def _restart_if_failed(archive: TopicArchive, spark: "SparkSession", patience: Patience) -> None:

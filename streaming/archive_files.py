@@ -31,7 +31,7 @@ def copy(
     first_offsets: dict[int, int] = {}
     written: dict[int, int] = defaultdict(int)
     for batch in batches:
-        for partition, records in _by_partition(batch, committed).items():
+        for partition, records in records_by_partition(batch, committed).items():
             first_offset = first_offsets.setdefault(partition, records[0].offset)
             stem = f"archive-p{partition}-o{first_offset}-{written[partition]}"
             written[partition] += 1
@@ -63,7 +63,8 @@ def write(table: pa.Table, path: Path) -> None:
     unfinished.replace(path)
 
 
-def _by_partition(batch: pa.RecordBatch, committed: Mapping[int, int]) -> dict[int, list[Record]]:
+def records_by_partition(batch: pa.RecordBatch, committed: Mapping[int, int]) -> dict[int, list[Record]]:
+    """The records after `committed` of a batch of Spark's Kafka source, by partition."""
     appended_ms = pc.divide(batch["timestamp"].cast(pa.int64()), 1_000)
     columns = (batch["partition"], batch["offset"], appended_ms, batch["key"], batch["value"])
     records: dict[int, list[Record]] = defaultdict(list)

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
@@ -20,6 +21,7 @@ from streaming.fold_metrics import FoldMetrics
 from streaming.membership import Membership
 from streaming.parity_figures import ParityFigures
 from streaming.patience import Patience, Stopped
+from streaming.spark_session import NoConnector
 from streaming.topic_checks import TopicRefused, require_topics
 
 CLOSE_WITHIN_MS = 5_000
@@ -63,15 +65,15 @@ def open_consumer(bootstrap_servers: str, group: str) -> KafkaConsumer:
     )
 
 
-def main() -> int:
-    """Entry point; 0 after SIGTERM or SIGINT, 1 with one clear line when it cannot begin."""
+def main(fold: Callable[[Settings, FoldMetrics, threading.Event], None] = run) -> int:
+    """Entry point of a fold, here or on Spark; 0 after SIGTERM or SIGINT, 1 with one clear line when it cannot begin."""
     stop = begin()
     settings, metrics = Settings.from_env(), FoldMetrics()
     metrics.registry.register(ParityFigures(settings.reports_path / "parity.json"))
     try:
         metrics_page.serve(metrics.registry, settings.metrics_host, settings.fold_metrics_port, "FOLD_METRICS_PORT")
-        run(settings, metrics, stop)
-    except (TopicRefused, metrics_page.PortTaken) as error:
+        fold(settings, metrics, stop)
+    except (TopicRefused, NoConnector, metrics_page.PortTaken) as error:
         print(f"fold: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,9 +1,7 @@
 """One topic copied into its log by one Spark query, from wherever the log's manifests say that it stands."""
 
 import functools
-import json
 import logging
-import shutil
 import threading
 import time
 from datetime import datetime
@@ -11,17 +9,16 @@ from typing import TYPE_CHECKING
 
 from kafka import KafkaConsumer, TopicPartition
 
-from feature_repo.kafka_address import client_options, spark_options
+from feature_repo.kafka_address import client_options
 from feature_repo.settings import Settings
 from streaming import compaction, manifests
 from streaming.archive_files import COPIED_SPARK, copy
 from streaming.event_topics import EventTopic, allowed_lateness_us
+from streaming.topic_query import TopicQuery
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming import StreamingQuery
 
-TRIGGER = "1 second"
 RECORDS_PER_BATCH = 200_000
 EARLIEST = -2
 """Spark's word for a partition's first offset."""
@@ -36,10 +33,10 @@ class TopicArchive:
         self.name = topic.name
         self._topic, self._servers = topic, settings.kafka_bootstrap_servers
         self._log = topic.log_path(settings)
-        self._checkpoint = settings.data_dir / "checkpoints" / f"archive-{topic.name}"
         self._lateness_us = allowed_lateness_us(topic)
         self._committed: dict[int, int] = {}
-        self._query: StreamingQuery | None = None
+        name = f"archive-{topic.name}"
+        self._query = TopicQuery(name, topic.name, self._servers, settings.data_dir / "checkpoints" / name, RECORDS_PER_BATCH)
         self._scratch = settings.data_dir / "compacting" / topic.name
         self._writing = threading.Lock()
 
@@ -52,15 +49,12 @@ class TopicArchive:
         self._committed = manifests.recover(self._log)
         compaction.recover(self._log, self._scratch)
         offsets = self._starting_offsets()
-        shutil.rmtree(self._checkpoint, ignore_errors=True)
-        self._stream(spark, offsets)
+        self._query.start(spark, {"subscribe": self.name}, offsets, self._write_batch)
         log.info("%s: copied into %s from offsets %s", self._topic.name, self._log, offsets)
 
     def failure(self) -> str | None:
         """Why the query ended, in Spark's words; None while it runs."""
-        if self._query is None or self._query.isActive:
-            return None
-        return str(self._query.exception() or "it was stopped").partition("\n")[0]
+        return self._query.failure()
 
     def compact(self, now: datetime) -> None:
         """Make one file of the small ones of each closed day, between two batches."""
@@ -71,33 +65,9 @@ class TopicArchive:
 
     def stop(self, within_s: float) -> None:
         """Let the batch at hand finish, at most `within_s` seconds, then end the query."""
-        if self._query is None:
-            return
-        deadline = time.monotonic() + within_s
-        while self._query.isActive and self._query.status["isTriggerActive"] and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self._query.stop()
+        self._query.stop(within_s)
 
-    def _stream(self, spark: "SparkSession", offsets: dict[str, int]) -> None:
-        records = (
-            spark.readStream.format("kafka")
-            .options(**spark_options(self._servers))
-            .option("subscribe", self._topic.name)
-            .option("startingOffsets", json.dumps({self._topic.name: offsets}))
-            .option("kafka.isolation.level", "read_committed")
-            .option("maxOffsetsPerTrigger", RECORDS_PER_BATCH)
-            .load()
-            .select("partition", "offset", "timestamp", "key", "value")
-        )
-        self._query = (
-            records.writeStream.foreachBatch(self._write_batch)
-            .option("checkpointLocation", str(self._checkpoint))
-            .trigger(processingTime=TRIGGER)
-            .queryName(f"archive-{self._topic.name}")
-            .start()
-        )
-
-    def _write_batch(self, records: "DataFrame", _batch_id: int) -> None:
+    def _write_batch(self, records: "DataFrame") -> None:
         with self._writing:
             self._write(records)
 
@@ -118,12 +88,12 @@ class TopicArchive:
         took_s = time.monotonic() - began_at
         log.info("%s: %d rows, %d refused, in %.2f s, to offsets %s", self._topic.name, rows, refused, took_s, ends)
 
-    def _starting_offsets(self) -> dict[str, int]:
+    def _starting_offsets(self) -> dict[int, int]:
         """Next offset of every partition of the topic; raises ArchiveRefused when it is not in the topic."""
         with KafkaConsumer(**client_options(self._servers)) as consumer:
             partitions = [TopicPartition(self._topic.name, p) for p in consumer.partitions_for_topic(self._topic.name)]
             beginnings, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
-        return {str(p.partition): self._starting_offset(p, beginnings[p], ends[p]) for p in partitions}
+        return {p.partition: self._starting_offset(p, beginnings[p], ends[p]) for p in partitions}
 
     def _starting_offset(self, partition: TopicPartition, beginning: int, end: int) -> int:
         if partition.partition not in self._committed:

@@ -33,6 +33,7 @@ def settings_for(broker: str, redis_server: str, data_dir: Path) -> Settings:
             "REDIS_CONNECTION_STRING": f"{redis_server},db={STORE_DATABASE}",
             "DATA_DIR": str(data_dir),
             "FOLD_METRICS_PORT": str(free_port()),
+            "SPARK_MASTER": "local[1]",
         }
     )
 
@@ -63,7 +64,7 @@ def start(program: processes.Program, settings: Settings) -> int:
     named = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "REDIS_CONNECTION_STRING": settings.redis_connection_string,
-        "SPARK_MASTER": "local[1]",
+        "SPARK_MASTER": settings.spark_master,
     }
     program = dataclasses.replace(program, environment={**program.environment, **named})
     processes.start(program, settings.data_dir)

@@ -128,6 +128,17 @@ print(psutil.Process().net_connections(), psutil.Process().children(), os.listdi
 """
 
 
+def test_what_sparks_workers_run_needs_no_feast():
+    modules = "plumbline.spark_tasks, streaming.archive_files, streaming.fold_task"
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {modules}; print('feast' in sys.modules)"],
+        cwd=PROJECT_ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout == "False\n"
+
+
 def test_importing_an_entry_point_opens_nothing(tmp_path):
     modules = [f"stack.{path.stem}" for path in sorted((PROJECT_ROOT / "stack").glob("*.py"))]
 
