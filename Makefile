@@ -89,7 +89,7 @@ fix: setup ## let ruff format and repair what it can
 test: check ## check, then every test, with a real broker, store and Spark
 	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-bench: setup ## speed of history, fold and online reads
+bench: setup ## speed of history, materialize and online reads, and memory of the store
 	@$(RUN) bench pipelines.bench
 
 bench-stream: setup ## throughput of the fold, and freshness of what is read

@@ -9,6 +9,8 @@ from feature_repo import kafka_address
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 LOOPBACK = "127.0.0.1"
+STORE_OPTIONS = {"hash-max-listpack-value": "4096"}
+"""Options of Redis or Valkey under which an entity's key takes 180 bytes less (2026-11-21): its states lie in one piece."""
 
 
 @dataclass(frozen=True)

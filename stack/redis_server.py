@@ -4,7 +4,7 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
-from feature_repo.settings import LOOPBACK, Settings
+from feature_repo.settings import LOOPBACK, STORE_OPTIONS, Settings
 from stack import ports
 from stack.processes import NotStarted, Program
 
@@ -21,6 +21,7 @@ def program(settings: Settings) -> Program:
         "dir": str(home),
         "appendonly": "yes",
         "save": "",
+        **STORE_OPTIONS,
         "set-proc-title": "no",  # a rewritten title would overwrite the mark that says whose process this is
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]

@@ -21,6 +21,8 @@ OTHERS = {
     "materialize": {"feast_local", "feast_spark"},
     "online_read_online": {"raw", "feast"},
     "online_get_online_features": {"raw", "feast"},
+    "memory": set(),
+    "memory_all": set(),
 }
 
 

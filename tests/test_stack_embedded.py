@@ -15,7 +15,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from mlflow.environment_variables import MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 
-from feature_repo.settings import PROJECT_ROOT, Settings
+from feature_repo.settings import PROJECT_ROOT, STORE_OPTIONS, Settings
 from stack import embedded, java, mlflow_server, processes, redis_server, topics
 
 
@@ -92,6 +92,14 @@ def test_the_model_registry_starts_no_workers_for_jobs_that_nobody_submits(monke
 
     assert MLFLOW_SERVER_ENABLE_JOB_EXECUTION.get() is False
     assert compose["services"]["mlflow"]["environment"] == mlflow_server.ENVIRONMENT
+
+
+def test_the_store_of_compose_has_the_options_of_the_embedded_one():
+    compose = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
+
+    words = " ".join(compose["services"]["redis"]["command"])
+
+    assert [f"--{name} {value}" in words for name, value in STORE_OPTIONS.items()] == [True]
 
 
 def test_nothing_is_embedded_where_the_user_names_their_own(tmp_path):

