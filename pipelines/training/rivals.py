@@ -14,6 +14,8 @@ from pipelines.training.encoding import Encoding
 from pipelines.training.oversampling import smote
 
 TREES = 100
+TREE_ROWS = 25_000
+"""A tree of a forest draws at most so many rows: more of them take minutes and hardly change what a hundred trees say."""
 ISOLATION_ROWS = 20_000
 XGBOOST = {
     "objective": "binary:logistic",
@@ -102,8 +104,9 @@ FULL: dict[str, Rival] = {
 
 
 def _forest(fit: Rows, seed: int, class_weight: str | None) -> Scorer:
+    drawn = max(1, min(len(fit[1]) // 2, TREE_ROWS))
     forest = RandomForestClassifier(
-        TREES, min_samples_leaf=5, max_samples=0.5, class_weight=class_weight, random_state=seed, n_jobs=2
+        TREES, min_samples_leaf=5, max_samples=drawn, class_weight=class_weight, random_state=seed, n_jobs=2
     ).fit(*fit)
     forest.n_jobs = 1  # two threads would add the trees' votes in any order, and differ in the last bit
     return lambda matrix: forest.predict_proba(matrix)[:, 1]
