@@ -23,7 +23,8 @@ from plumbline.view_spec import WindowSpec
 
 _PYTHON_TYPES = {ValueType.STRING: str, ValueType.INT64: int}
 _ABSENT = object()
-_PRESENT = FieldStatus.Name(FieldStatus.PRESENT)
+_STATUS_NAMES = {number: name for name, number in FieldStatus.items()}
+_PRESENT = _STATUS_NAMES[FieldStatus.PRESENT]
 _AS_THEY_ARE = (pa.int64(), pa.float64(), pa.string(), pa.large_string(), pa.bool_(), pa.binary())
 
 
@@ -32,14 +33,16 @@ class ViewRead:
     """One view of a request.
 
     keys      name in the entity rows -> the Python type it must have, in the order of join_keys
-    features  full name and how its value is taken from an answer
+    features  full names
+    values    their values, taken from an answer
     """
 
     name: str
     join_keys: list[str]
     keys: dict[str, type]
     read: Callable[[list[bytes | None]], WindowedRead | VersionedRead]
-    features: list[tuple[str, Callable[[EntityAnswer], object]]]
+    features: list[str]
+    values: Callable[[EntityAnswer], Iterable[object]]
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,8 @@ class DirectRead:
         statuses: dict[str, str] = {}
         for view, answer in zip(self.views, found, strict=True):
             warn_of_overflows(answer)
-            status = FieldStatus.Name(status_of(answer))
-            for name, value_of in view.features:
-                features[name], statuses[name] = value_of(answer), status
+            features.update(zip(view.features, view.values(answer), strict=True))
+            statuses.update(dict.fromkeys(view.features, _STATUS_NAMES[status_of(answer)]))
         names = [view.name for view in self.views]
         return Answer(
             features,
@@ -135,17 +137,14 @@ def direct_read(
         if len(keys) < len(named) or not keys:
             return None
         windows = store.layout(config, view).spec.windows if is_windowed(view) else None
-        features = [
-            (f"{view.projection.name_to_use()}__{name}", _value_of(view, windows, name))
-            for name in names
-            if name not in join_keys
-        ]
+        asked = [name for name in names if name not in join_keys]
+        features = [f"{view.projection.name_to_use()}__{name}" for name in asked]
         read = _request_of(store, config, view)
-        views.append(ViewRead(view.projection.name_to_use(), join_keys, keys, read, features))
+        views.append(ViewRead(view.projection.name_to_use(), join_keys, keys, read, features, _values_of(view, windows, asked)))
     computed = transforms(on_demand, [view for view, _ in grouped_refs], wanted)
     if computed is None:
         return None
-    hidden = frozenset(name for view in views for name, _ in view.features if name not in wanted)
+    hidden = frozenset(name for view in views for name in view.features if name not in wanted)
     return DirectRead(views, computed, frozenset(request_names), hidden)
 
 
@@ -157,25 +156,39 @@ def _request_of(
     return partial(store.read_request, config, view)
 
 
-def _value_of(view: FeatureView, windows: Sequence[WindowSpec] | None, name: str) -> Callable[[EntityAnswer], object]:
+def _values_of(
+    view: FeatureView, windows: Sequence[WindowSpec] | None, asked: Sequence[str]
+) -> Callable[[EntityAnswer], Iterable[object]]:
     if windows is None:
-        return partial(_row_value, name)
+        return partial(_row_values, asked)
     names = [window.name for window in windows]
-    if name not in names:
-        raise KeyError(f"View '{view.name}' has no feature '{name}'; it has {', '.join(names)}.")
-    place = names.index(name)
-    output_type = windows[place].output_type
-    if output_type in _AS_THEY_ARE:
-        return partial(_window_value, place)
-    return partial(_converted_value, place, output_type)
+    for name in asked:
+        if name not in names:
+            raise KeyError(f"View '{view.name}' has no feature '{name}'; it has {', '.join(names)}.")
+    places = [names.index(name) for name in asked]
+    types = [windows[place].output_type for place in places]
+    if all(output_type in _AS_THEY_ARE for output_type in types):
+        return _all_values if places == list(range(len(names))) else partial(_plain_values, places)
+    return partial(_converted_values, list(zip(places, types, strict=True)))
 
 
-def _window_value(place: int, answer: EntityAnswer) -> object:
-    return answer.values[place]
+def _all_values(answer: EntityAnswer) -> list[object]:
+    return answer.values
 
 
-def _converted_value(place: int, output_type: pa.DataType, answer: EntityAnswer) -> object:
-    return plain_value(value_proto(answer.values[place], output_type))
+def _plain_values(places: Sequence[int], answer: EntityAnswer) -> list[object]:
+    return [answer.values[place] for place in places]
+
+
+def _converted_values(places: Sequence[tuple[int, pa.DataType]], answer: EntityAnswer) -> list[object]:
+    return [
+        answer.values[place] if output_type in _AS_THEY_ARE else plain_value(value_proto(answer.values[place], output_type))
+        for place, output_type in places
+    ]
+
+
+def _row_values(names: Sequence[str], answer: EntityAnswer) -> list[object]:
+    return [_row_value(name, answer) for name in names]
 
 
 def _row_value(name: str, answer: EntityAnswer) -> object:

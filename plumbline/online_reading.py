@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from plumbline import versions
 from plumbline.instant import AsOfTooOld, from_microseconds
@@ -35,6 +36,14 @@ class VersionedRead:
     entities: Sequence[bytes | None]
 
 
+class _Keys(NamedTuple):
+    """A read's keys, an entity each: of what its shard has applied (windowed views), and of its states or rows."""
+
+    versioned: bool
+    positions: list[str | None]
+    entities: list[bytes | None]
+
+
 @dataclass
 class EntityAnswer:
     """What the store says of one entity in one view.
@@ -65,49 +74,57 @@ class OnlineReader:
 
         Positions are read before states on the same node, so a state is never behind the positions it is reported with.
         """
-        position_keys = list(dict.fromkeys(key for read in reads for key in self._position_keys(read)))
-        entity_keys = list(dict.fromkeys(key for read in reads for key in self._entity_keys(read) if key is not None))
-        versioned = {key for read in reads if isinstance(read, VersionedRead) for key in self._entity_keys(read)}
-        commands: list[tuple[str, bytes | str]] = [("HGETALL", key) for key in position_keys]
-        commands += [("GET" if key in versioned else "HGETALL", key) for key in entity_keys]
-        answers = self._client.pipeline(commands)
-        positions = dict(zip(position_keys, map(_as_dict, answers), strict=False))
-        stored = dict(zip(entity_keys, answers[len(position_keys) :], strict=True))
-        return [self._answers(read, positions, stored, at_us) for read in reads]
+        keys = [self._keys(read) for read in reads]
+        position_keys = list(dict.fromkeys(key for of_read in keys for key in of_read.positions if key is not None))
+        versioned, windowed = (
+            list(
+                dict.fromkeys(
+                    key for of_read in keys if of_read.versioned is kind for key in of_read.entities if key is not None
+                )
+            )
+            for kind in (True, False)
+        )
+        answers = iter(
+            self._client.pipeline(
+                [("HGETALL", key) for key in position_keys]
+                + [("GET", key) for key in versioned]
+                + [("HGETALL", key) for key in windowed]
+            )
+        )
+        positions = {key: _as_dict(next(answers)) for key in position_keys}
+        rows = {key: next(answers) for key in versioned}
+        states = {key: _as_dict(next(answers)) for key in windowed}
+        return [
+            [_versioned_answer(read, None if key is None else rows[key], at_us) for key in of_read.entities]
+            if isinstance(read, VersionedRead)
+            else _windowed_answers(
+                read.layout,
+                [{} if key is None else positions[key] for key in of_read.positions],
+                [{} if key is None else states[key] for key in of_read.entities],
+                at_us,
+            )
+            for read, of_read in zip(reads, keys, strict=True)
+        ]
 
     def slots(self, layouts: Sequence[Layout], entity: bytes) -> list[Mapping[bytes, bytes]]:
         """The states of one entity as they are stored, a slot each, for every view. One round trip."""
         keys = [self._keyspace.state(layout.spec, entity) for layout in layouts]
         return [_as_dict(answer) for answer in self._client.pipeline(("HGETALL", key) for key in keys)]
 
-    def _answers(
-        self,
-        read: WindowedRead | VersionedRead,
-        positions: Mapping[str, Mapping[bytes, bytes]],
-        stored: Mapping[bytes, object],
-        at_us: int,
-    ) -> list[EntityAnswer]:
-        keys = self._entity_keys(read)
+    def _keys(self, read: WindowedRead | VersionedRead) -> _Keys:
         if isinstance(read, VersionedRead):
-            return [_versioned_answer(read, None if key is None else stored[key], at_us) for key in keys]
+            rows = [None if entity is None else self._keyspace.versions(read.view, entity) for entity in read.entities]
+            return _Keys(True, [], rows)
         spec = read.layout.spec
-        known = [
-            {} if entity is None else positions[self._keyspace.positions(spec, self._keyspace.shard(entity))]
-            for entity in read.entities
+        shards = [None if entity is None else self._keyspace.shard(entity) for entity in read.entities]
+        prefixes = {shard: self._keyspace.state_prefix(spec, shard) for shard in set(shards) if shard is not None}
+        places = {shard: self._keyspace.positions(spec, shard) for shard in prefixes}
+        positions = [None if shard is None else places[shard] for shard in shards]
+        states = [
+            None if entity is None or shard is None else prefixes[shard] + entity
+            for entity, shard in zip(read.entities, shards, strict=True)
         ]
-        slots = [{} if key is None else _as_dict(stored[key]) for key in keys]
-        return _windowed_answers(read.layout, known, slots, at_us)
-
-    def _entity_keys(self, read: WindowedRead | VersionedRead) -> list[bytes | None]:
-        if isinstance(read, VersionedRead):
-            return [None if e is None else self._keyspace.versions(read.view, e) for e in read.entities]
-        return [None if e is None else self._keyspace.state(read.layout.spec, e) for e in read.entities]
-
-    def _position_keys(self, read: WindowedRead | VersionedRead) -> list[str]:
-        if isinstance(read, VersionedRead):
-            return []
-        shards = dict.fromkeys(self._keyspace.shard(entity) for entity in read.entities if entity is not None)
-        return [self._keyspace.positions(read.layout.spec, shard) for shard in shards]
+        return _Keys(False, positions, states)
 
 
 def _windowed_answers(
