@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from pipelines.evaluate import evaluate
 from pipelines.training.calibration import platt, probability
+from pipelines.training.distribution import distribution
 from pipelines.training.encoding import Encoding, choose_encoding
 from pipelines.training.labels import TrainingRefusedError
 from pipelines.training.model_files import KINDS, SavedModel, read_model, write_model
@@ -130,6 +131,7 @@ def _fit_one(
         encoding, encoding.matrix(fit.features), fit.fraud, matrix, validation.fraud, seed, weight=fit.weight, **extra
     )
     margin = module.margin(model, matrix)
+    calibration = platt(margin, validation.fraud)
     costs = Costs()
     thresholds = choose_thresholds(_mean_loss(fit, validation, costs), costs)
     own = {
@@ -137,8 +139,9 @@ def _fit_one(
         "features": list(encoding.features),
         "categories": encoding.categories,
         "margin": module.FILE,
-        "calibration": platt(margin, validation.fraud),
+        "calibration": calibration,
         "thresholds": thresholds,
+        "distribution": distribution(matrix, encoding.features, probability(margin, calibration)),
     }
     target = folder / name
     target.mkdir()
