@@ -14,6 +14,8 @@ ONLY ?=
 FOLDS ?= 1
 EVERY ?= 0
 TEST_WORKERS ?= 2
+TROUBLE ?=
+SAME ?=
 MODEL ?= transaction_fraud
 VERSION ?=
 DRY_RUN ?=
@@ -95,8 +97,8 @@ bench: setup ## speed of history, materialize and online reads, and memory of th
 bench-stream: setup ## throughput of the fold, and freshness of what is read
 	@$(RUN) bench-stream streaming.bench
 
-bench-serve: setup ## latency and throughput of the REST API under open-loop load
-	@$(RUN) bench-serve serving.bench
+bench-serve: setup ## the REST API under open-loop load; TROUBLE=1: and killed parts, SAME=1: 10,000 users asked in three ways
+	@$(RUN) bench-serve serving.bench $(if $(TROUBLE),--trouble) $(if $(SAME),--same)
 
 chaos: setup ## kill processes under load and count what was lost or doubled
 	@$(RUN) chaos streaming.chaos

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from feature_repo.settings import Settings
-from serving.bench import usual_way
+from serving.bench import same, trouble, usual_way
 from serving.bench.definition import Definition, is_checked
 from serving.bench.figures import Line, plot, sustained
 from serving.bench.running import load, own_store, server, stream
 from serving.bench.servers import settings_of
-from serving.bench.world import World, applied_store, push, write_models
+from serving.bench.world import World, applied_store, bodies, push, write_models
 
 RATES = (100, 200, 400, 700, 1_000, 1_400, 2_000, 2_800)
 SECONDS = 12.0
@@ -29,13 +29,19 @@ USUAL_RATES = (5, 10, 20, 40, 80)
 WARM_UP_S = 2.0
 EVENTS_A_SECOND = 100.0
 USERS = 5_000
-EXPLAINED_ONE_IN = 20
 KEPT_ONE_IN = 50
 
 
 def main() -> int:
     """0 when no checked answer was wrong and nothing but 200 and 503 was answered."""
-    scale = _arguments().scale
+    arguments = _arguments()
+    if arguments.trouble:
+        return trouble.run(arguments.scale)
+    return same.run(same.USERS) if arguments.same else run(arguments.scale)
+
+
+def run(scale: float) -> int:
+    """The curves; what main returns."""
     reports = Settings.from_env().reports_path
     reports.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="plumbline-bench-") as folder:
@@ -71,18 +77,6 @@ def measure(folder: Path, scale: float) -> tuple[list[Line], list[str]]:
         usual = [f'{{"user_id":"u{n}"}}' for n in range(min(world.users, usual_way.USERS))]
         rival = _curve("feast_mlflow", "account", folder, store, USUAL_RATES, seconds / 2, usual)[0]
     return lines + account + transaction + rival, wrong
-
-
-def bodies(world: World, with_transaction: bool) -> list[str]:
-    """A request of each user; one in twenty asks to be explained."""
-    requests: list[dict[str, Any]] = [{"user_id": f"u{n}"} for n in range(world.users)]
-    for n, request in enumerate(requests):
-        if n % EXPLAINED_ONE_IN == 0:
-            request["explain"] = True
-        if with_transaction:
-            places = {"merchant_id": f"m{n % 200}", "device_id": f"d{n}", "country": "DE", "channel": "app"}
-            request["transaction"] = {"event_type": "payment", "amount_cents": 100 + n, **places}
-    return [json.dumps(request) for request in requests]
 
 
 def checked(definition: Definition, answers: Sequence[dict[str, Any]], lines: list[Line]) -> list[str]:
@@ -135,6 +129,8 @@ def _tell(text: str) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-serve", description="The REST API under open-loop load.")
     parser.add_argument("--scale", type=float, default=float(os.environ.get("BENCH_SCALE", "1")))
+    parser.add_argument("--trouble", action="store_true", help="what goes wrong under load (serving.bench.trouble)")
+    parser.add_argument("--same", action="store_true", help="the same values in three ways (serving.bench.same)")
     return parser.parse_args()
 
 

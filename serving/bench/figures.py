@@ -13,19 +13,28 @@ MOST_REFUSED = 0.01
 
 
 def line(server: str, what: str, rate: float, result: dict[str, Any], cpu_s: float, rss_mb: float) -> Line:
-    """One rate of one server. Latencies from the intended instant to the whole answer; percentiles of the accepted ones are
-    exact, not estimated. cpu_ms: processor time of the server's process, a request sent.
+    """One rate of one server. cpu_ms: processor time of the server's process, a request sent."""
+    told = outcome(result)
+    cpu_ms = round(cpu_s * 1e3 / told["sent"], 4)
+    return {
+        "bench": "serve", "server": server, "what": what, "rate": rate, **told, "cpu_ms": cpu_ms, "rss_mb": round(rss_mb),
+    }  # fmt: skip
+
+
+def outcome(result: dict[str, Any]) -> Line:
+    """How many were sent, their statuses, and latencies from the intended instant to the whole answer; percentiles of the
+    accepted ones are exact, not estimated.
     """
     latency, status = np.array(result["latency"], dtype=float), np.array(result["status"])
     accepted = latency[status == 200] * 1e3
     refused = latency[status == 503] * 1e3
     statuses = {str(code): int((status == code).sum()) for code in np.unique(status)}
     return {
-        "bench": "serve", "server": server, "what": what, "rate": rate, "sent": len(status), "status": statuses,
+        "sent": len(status),
+        "status": statuses,
         **{name: _percentile(accepted, at) for name, at in PERCENTILES.items()},
         "refused_p99_ms": _percentile(refused, 99.0),
-        "cpu_ms": round(cpu_s * 1e3 / len(status), 4), "rss_mb": round(rss_mb),
-    }  # fmt: skip
+    }
 
 
 def sustained(lines: Sequence[Line], server: str, what: str) -> float:

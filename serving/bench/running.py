@@ -22,7 +22,7 @@ from serving.__main__ import bound_socket
 from serving.bench.figures import Line, line
 from serving.bench.world import World
 
-START_WITHIN_S = 120
+START_WITHIN_S = 300
 
 
 @contextmanager
@@ -46,11 +46,10 @@ def server(kind: str, folder: Path, store: str) -> Iterator[tuple[psutil.Process
         shipped = {} if kind == "plumbline" else {AS_SHIPPED: "1"}
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **shipped})
         try:
-            _await_ready(process, port, "readyz" if kind == "plumbline" else "started", folder / f"{kind}.log")
+            await_ready(process, port, "readyz" if kind == "plumbline" else "started", folder / f"{kind}.log")
             yield psutil.Process(process.pid), port
         finally:
-            process.terminate()
-            process.wait(20)
+            end(process)
 
 
 @contextmanager
@@ -74,6 +73,15 @@ def load(
 ) -> tuple[Line, list[Any]]:
     """One rate against a running server: its line, and the (number, body) of each `keep`-th answer."""
     process, port = of
+    before = process.cpu_times()
+    result = sent(port, rate, seconds, bodies, keep)
+    after = process.cpu_times()
+    cpu_s = after.user + after.system - before.user - before.system
+    return line(kind, what, rate, result, cpu_s, process.memory_info().rss / 1e6), result["kept"]
+
+
+def sent(port: int, rate: float, seconds: float, bodies: list[str], keep: int) -> dict[str, Any]:
+    """An open loop from a process of its own: what serving.bench.open_loop writes."""
     spec = {
         "host": LOOPBACK,
         "port": port,
@@ -83,18 +91,15 @@ def load(
         "bodies": bodies,
         "keep": keep,
     }
-    before = process.cpu_times()
     with tempfile.TemporaryFile("w+") as given:
         json.dump(spec, given)
         given.seek(0)
         command = [sys.executable, "-m", "serving.bench.open_loop"]
         done = subprocess.run(command, stdin=given, stdout=subprocess.PIPE, text=True, check=False)
-    after = process.cpu_times()
     if not done.stdout:
-        raise RuntimeError(f"The load on {kind} at {rate}/s ended without a result; its words are above.")
-    result = json.loads(done.stdout)
-    cpu_s = after.user + after.system - before.user - before.system
-    return line(kind, what, rate, result, cpu_s, process.memory_info().rss / 1e6), result["kept"]
+        raise RuntimeError(f"The load of {rate:g}/s ended without a result; its words are above.")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def free_port() -> int:
@@ -102,7 +107,18 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-def _await_ready(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Tell a process to end, and end it where it does not."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def await_ready(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
+    """Wait until a server answers at a path. Raises RuntimeError with the end of its log when it does not."""
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
         try:

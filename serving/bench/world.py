@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from feature_repo import definitions, open_store
-from feature_repo.event_schema import TRANSACTIONS
+from feature_repo.event_schema import LABELS, TRANSACTIONS
 from feature_repo.row_level import add_columns
 from feature_repo.settings import Settings
 from serving.binding import bind
@@ -23,6 +23,7 @@ EVENTS_A_USER = 8
 DAYS = 28
 TREES, LEAVES = 200, 31
 PUSHED_AT_ONCE = 5_000
+EXPLAINED_ONE_IN = 20
 SERVICES = {"account_risk": "account_risk_v1", "transaction_fraud": "transaction_fraud_v1"}
 
 
@@ -74,6 +75,14 @@ def push(store: Any, events: list[dict[str, Any]]) -> None:
         store.push("transactions", add_columns(table).to_pandas(integer_object_nulls=True))
 
 
+def write_log(settings: Settings, events: list[dict[str, Any]]) -> None:
+    """The event log that holds these events; and of labels one that is empty."""
+    rows = add_columns(pa.Table.from_pylist(events, schema=TRANSACTIONS))
+    for path, table in ((settings.transactions_path, rows), (settings.labels_path, pa.Table.from_pylist([], schema=LABELS))):
+        path.mkdir(parents=True)
+        pq.write_table(table, path / "bench.parquet")
+
+
 def applied_store(settings: Settings) -> Any:
     """The project's own definitions in a registry of the benchmark's own."""
     store = open_store(settings)
@@ -104,8 +113,22 @@ def write_model(folder: Path, name: str, service: str, store: Any) -> None:
     (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
 
 
-def booster(width: int) -> lightgbm.Booster:
-    """200 trees of up to 31 leaves over `width` columns of noise with gaps."""
+def bodies(world: World, with_transaction: bool) -> list[str]:
+    """A request of each user; one in twenty asks to be explained."""
+    requests: list[dict[str, Any]] = [{"user_id": f"u{n}"} for n in range(world.users)]
+    for n, request in enumerate(requests):
+        if n % EXPLAINED_ONE_IN == 0:
+            request["explain"] = True
+        if with_transaction:
+            places = {"merchant_id": f"m{n % 200}", "device_id": f"d{n}", "country": "DE", "channel": "app"}
+            request["transaction"] = {"event_type": "payment", "amount_cents": 100 + n, **places}
+    return [json.dumps(request) for request in requests]
+
+
+def booster(width: int) -> Any:
+    """200 trees of up to 31 leaves over `width` columns of noise with gaps; a lightgbm.Booster."""
+    import lightgbm  # the server that is measured must not carry it
+
     random = np.random.default_rng(1)
     rows = random.normal(size=(3_000, width))
     rows[random.random(rows.shape) < 0.05] = np.nan
