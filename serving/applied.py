@@ -1,7 +1,7 @@
 """The definitions as they are applied now, looked at again each time `make apply` has written the registry."""
 
+import os
 import threading
-from pathlib import Path
 
 from plumbline import FeatureStore
 from serving.binding import ContractMismatch, Models, UserViews, require_contract, user_views
@@ -18,7 +18,7 @@ class Applied:
 
     def __init__(self, store: FeatureStore, models: Models) -> None:
         self._store, self._models = store, models
-        self._registry = Path(store.config.registry.path)
+        self._registry = str(store.config.registry.path)
         self._lock = threading.Lock()
         self._written_at: int | None = NEVER_LOOKED
         self._user_views = UserViews(frozenset(), [])
@@ -51,12 +51,18 @@ class Applied:
 
     def _look(self) -> None:
         with self._lock:
-            written_at = self._registry.stat().st_mtime_ns if self._registry.exists() else None
+            written_at = self._stamp()
             if written_at == self._written_at:
                 return
             self._user_views = user_views(self._store)
             self._broken = {name: broken for name, model in self._models.items() if (broken := self._broken_by(model))}
             self._written_at = written_at
+
+    def _stamp(self) -> int | None:
+        try:
+            return os.stat(self._registry).st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     def _broken_by(self, model: Model | str) -> str:
         """How the applied definitions break a model's contract; empty when they do not, or there is no model."""

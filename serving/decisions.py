@@ -6,6 +6,7 @@ $DATA_DIR/spool; the file is sent as soon as Kafka is back. Delivery is at least
 
 import queue
 import threading
+import time
 from typing import Any, Protocol
 
 import orjson
@@ -17,6 +18,9 @@ from serving.spool import Spool
 MOST_WAITING = 20_000
 LARGEST_BATCH = 2_000
 IDLE_S = 0.25
+GATHER_S = 0.02
+"""How long more is waited for once something waits: a record at a time would cost a wake-up and a write each."""
+
 CLOSE_WITHIN_S = 15
 
 
@@ -36,7 +40,7 @@ class DecisionLog:
         self._topic, self._spool, self._metrics = topic, spool, metrics
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
-        self._reachable = True
+        self._reachable, self._closing = True, False
 
     def start(self) -> None:
         self._thread.start()
@@ -50,6 +54,7 @@ class DecisionLog:
 
     def close(self) -> None:
         """Deliver what waits, to the topic or else to the spool."""
+        self._closing = True
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join(CLOSE_WITHIN_S)
@@ -73,6 +78,7 @@ class DecisionLog:
         taken: list[dict[str, Any] | None] = []
         try:
             taken.append(self._queue.get(timeout=IDLE_S))
+            time.sleep(0 if self._closing else GATHER_S)
             while len(taken) < LARGEST_BATCH:
                 taken.append(self._queue.get_nowait())
         except queue.Empty:
