@@ -20,7 +20,8 @@ class Settings:
     A part is embedded (started by `make up`, on loopback) exactly when its address was not named by the user. The
     addresses of broker and store may hold a password and are never printed, nor are `api_keys` (entries as written in
     API_KEYS) and `champion_webhook` (empty for none). `data_dir` is absolute; ports are TCP ports, `feast_ui_port` None
-    for whichever is free; `rate_limit_per_s` is None for no limit, `shadow_alias` empty for no challengers;
+    for whichever is free; `rate_limit_per_s` is None for no limit, `shadow_alias` empty for no challengers; `store_away`
+    says whether a score is refused or given without history; `otlp_endpoint` is empty for no traces;
     `simulate_users` and `simulate_days` size the world that `make data` makes up.
     """
 
@@ -38,6 +39,8 @@ class Settings:
     api_keys_file: Path | None
     rate_limit_per_s: int | None
     shadow_alias: str
+    store_away: str
+    otlp_endpoint: str
     spark_master: str
     metrics_host: str
     fold_metrics_port: int
@@ -84,6 +87,8 @@ class Settings:
             api_keys_file=_path(env, "API_KEYS_FILE"),
             rate_limit_per_s=_size(env, "RATE_LIMIT_PER_S", 1) if "RATE_LIMIT_PER_S" in env else None,
             shadow_alias=env.get("SHADOW_ALIAS", ""),
+            otlp_endpoint=_web_address(env, "OTEL_EXPORTER_OTLP_ENDPOINT"),
+            store_away=_one_of(env, "STORE_AWAY", ("refuse", "degrade")),
             spark_master=env.get("SPARK_MASTER", "local[2]"),
             metrics_host=env.get("METRICS_HOST", LOOPBACK),
             fold_metrics_port=_port(env, "FOLD_METRICS_PORT", 9108),

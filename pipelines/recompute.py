@@ -171,6 +171,8 @@ def tolerance(spec: ViewSpec, name: str, events: pa.Table) -> float:
 
 def _problem(views: Views, answer: Answered) -> NotYetInLogError | UnverifiableError | None:
     """Why the log cannot be asked about an answer; None where it can."""
+    if answer.get("degraded"):
+        return UnverifiableError("the store was away: answered without history (STORE_AWAY=degrade).")
     try:
         for name in sorted(views.read_by(answer["features"])):
             view = views.named(name)

@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
+from opentelemetry.trace import Tracer
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -15,6 +17,7 @@ from serving.applied import Applied
 from serving.batching import Batching
 from serving.binding import Models
 from serving.decisions import DecisionLog
+from serving.front import Front
 from serving.guard import Guard
 from serving.key_file import KeyFile
 from serving.keys import Keyring, parse_keys
@@ -31,10 +34,11 @@ from serving.rate_limits import RateLimits
 from serving.readiness import Readiness
 from serving.reading import Reading
 from serving.refresh import Refresh
-from serving.routes import Api, api_router
+from serving.routes import SCORE, Api, api_router
 from serving.scoring import Scorer
 from serving.shadow import Shadow
 from serving.status import Status
+from serving.traces import SILENT
 
 DESCRIPTION = "Fraud decisions from features that mean the same in training, in the stream and in the answer."
 
@@ -46,6 +50,7 @@ def create_app(
     decisions: DecisionLog,
     metrics: Metrics | None = None,
     registry: str | None = None,
+    tracer: Tracer = SILENT,
 ) -> FastAPI:
     """The service.
 
@@ -53,6 +58,7 @@ def create_app(
     models     bound models by name, a reason where there is none (binding.bind)
     decisions  where every score is logged; started and closed with the app
     registry   MLflow's address, where new champions are looked for while the app runs; None: nowhere
+    tracer     who is told of spans (traces.tracer_to)
     """
     metrics = metrics or Metrics()
     reading = Reading(metrics)
@@ -60,27 +66,34 @@ def create_app(
     live = Live(LiveTopics(settings.kafka_bootstrap_servers))
     folder = settings.data_dir / "models"
     shadow = Shadow(registry, settings.shadow_alias, store, folder / "shadow", metrics)
-    scorer = Scorer(store, models, applied, metrics, shadow)
+    scorer = Scorer(store, models, applied, metrics, shadow, tracer)
     refresh = Refresh(registry, models, store, settings.reports_path, folder, metrics)
     readiness = Readiness(store, applied, models, reading, refresh.refused)
+    status = Status(settings, store)
     background = (
         readiness.warm_up,
+        lambda: metrics.freshness.run(status.check),
         lambda: refresh.run(applied, scorer.recorded),
         lambda: shadow.run(scorer.recorded),
     )
-    app = FastAPI(
+    app = Front(
         title="Plumbline", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
         redirect_slashes=False, lifespan=_lifespan(background, reading, decisions, live),
     )  # fmt: skip
     further = None if settings.api_keys_file is None else KeyFile(settings.api_keys_file)
     keyring = Keyring(parse_keys(settings.api_keys), further)
-    app.add_middleware(Guard, keyring=keyring, limits=RateLimits(settings.rate_limit_per_s), metrics=metrics)
+    guard = partial(Guard, keyring=keyring, limits=RateLimits(settings.rate_limit_per_s), metrics=metrics, tracer=tracer)
+    app.add_middleware(guard)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
-    batching = Batching(scorer, reading, metrics)
-    app.include_router(api_router(Api(store, scorer, batching, reading, decisions, applied, live)))
+    batching = Batching(scorer, reading, metrics, tracer)
+    api = Api(store, scorer, batching, reading, decisions, applied, live, settings.store_away == "degrade")
+    router = api_router(api)
+    app.include_router(router)
+    (score,) = (route for route in router.routes if isinstance(route, APIRoute) and route.path == SCORE)
+    app.answer_directly(score, api.score, guard)
     cards = partial(model_cards, models, folder, settings.reports_path / "train.json")
-    app.include_router(platform_router(Platform(store, reading, applied, Status(settings, store), live, cards)))
+    app.include_router(platform_router(Platform(store, reading, applied, status, live, cards)))
     _add_probes(app, readiness, metrics)
     add_pages(app, settings)
     add_openapi(app)
@@ -118,7 +131,7 @@ def _add_probes(app: FastAPI, readiness: Readiness, metrics: Metrics) -> None:
 
     @app.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
     async def prometheus() -> Response:
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await asyncio.to_thread(metrics.text), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _problem(_: Request, problem: Exception) -> Response:

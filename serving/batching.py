@@ -10,11 +10,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, Tracer, get_current_span
+
 from serving.messages import ScoreRequest
 from serving.metrics import Metrics
 from serving.problems import unavailable
 from serving.reading import Reading
 from serving.scoring import Scored, Scorer, now_utc
+from serving.traces import links_to
 
 MOST_TOGETHER = 16
 AT_ONCE = 2
@@ -30,14 +34,15 @@ WEIGHT = 0.2
 class _Waiting:
     request: ScoreRequest
     request_id: str
+    span: Span
     outcome: asyncio.Future[Scored]
 
 
 class Batching:
     """Scores requests one by one, for callers on the event loop."""
 
-    def __init__(self, scorer: Scorer, reading: Reading, metrics: Metrics) -> None:
-        self._scorer, self._reading, self._metrics = scorer, reading, metrics
+    def __init__(self, scorer: Scorer, reading: Reading, metrics: Metrics, tracer: Tracer) -> None:
+        self._scorer, self._reading, self._metrics, self._tracer = scorer, reading, metrics, tracer
         self._queue: deque[_Waiting] = deque()
         self._in_work = 0
         self._batch_s = 0.0
@@ -52,7 +57,7 @@ class Batching:
 
     async def score(self, request: ScoreRequest, request_id: str) -> Scored:
         """One answer, as of its transaction's instant or now. Raises what scoring raises, and the 503 Problems of reading."""
-        waiting = _Waiting(request, request_id, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(request, request_id, get_current_span(), asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._begin()
         try:
@@ -75,7 +80,10 @@ class Batching:
         requests, request_ids = [waiting.request for waiting in batch], [waiting.request_id for waiting in batch]
         outcomes: Sequence[Scored | Exception]
         try:
-            outcomes = await self._reading.unbounded(self._scorer.score_each, requests, request_ids, now_utc())
+            links = links_to([waiting.span for waiting in batch])
+            with self._tracer.start_as_current_span("score", Context(), links=links) as span:
+                span.set_attribute("plumbline.requests", len(batch))
+                outcomes = await self._reading.unbounded(self._scorer.score_each, requests, request_ids, now_utc())
         except Exception as error:  # noqa: BLE001  each of those who wait raises it
             outcomes = [error] * len(batch)
         finally:

@@ -1,12 +1,13 @@
 """Around every request: an id, the key and its rate before the body is read, headers, the metric and the log line."""
 
 import logging
+import random
 import time
-import uuid
 from collections.abc import MutableMapping
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from opentelemetry.trace import SpanKind, Tracer
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +16,7 @@ from serving.logs import LOGGER
 from serving.metrics import Metrics, method_label
 from serving.problems import Problem, internal
 from serving.rate_limits import RateLimits
+from serving.traces import SILENT, parent_of
 
 PROTECTED = "/v1"
 CLIENT_GONE = 499
@@ -28,25 +30,40 @@ SECURITY_HEADERS = {
     ),
     "Cache-Control": "no-store",
 }
+_HEADERS = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
 
 class Guard:
     """ASGI middleware; `scope["state"]` carries request_id, api_key and started (perf_counter seconds)."""
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, limits: RateLimits, metrics: Metrics) -> None:
-        self._app, self._keyring, self._limits, self._metrics = app, keyring, limits, metrics
+    def __init__(self, app: ASGIApp, keyring: Keyring, limits: RateLimits, metrics: Metrics, tracer: Tracer = SILENT) -> None:
+        self._app, self._keyring, self._limits, self._metrics, self._tracer = app, keyring, limits, metrics, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        state["request_id"], state["started"] = uuid.uuid4().hex, time.perf_counter()
+        state["request_id"], state["started"] = f"{random.getrandbits(128):032x}", time.perf_counter()
         answer = _Answer(send, state["request_id"])
         try:
-            await self._answer(scope, receive, answer)
+            if self._tracer is SILENT:
+                await self._answer(scope, receive, answer)
+            else:
+                await self._traced(scope, receive, answer)
         finally:
             self._record(scope, answer.status)
+
+    async def _traced(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        method, parent = method_label(scope["method"]), parent_of(Headers(scope=scope))
+        with self._tracer.start_as_current_span(method, parent, SpanKind.SERVER) as span:
+            await self._answer(scope, receive, answer)
+            route = route_template(scope)
+            span.update_name(f"{method} {route}")
+            span.set_attribute("http.request.method", method)
+            span.set_attribute("http.route", route)
+            span.set_attribute("http.response.status_code", answer.status or 0)
+            span.set_attribute("plumbline.request_id", scope["state"]["request_id"])
 
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:
@@ -84,10 +101,10 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self._request_id
-            for name, value in SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
+            given = message.get("headers", ())
+            names = {name.lower() for name, _ in given}
+            further = [header for header in _HEADERS if header[0] not in names]
+            message["headers"] = [*given, (b"x-request-id", self._request_id.encode()), *further]
         await self._send(message)
 
 

@@ -121,6 +121,10 @@ class ScoreResponse(FeaturesResponse):
     decision: Literal["approve", "review", "decline"]
     reasons: list[Reason] = Field(description="largest contributions first; empty for an approval not asked to explain")
     model: ModelName
+    degraded: bool = Field(
+        default=False,
+        description="true: the store was away, the features are those of an empty history (STORE_AWAY=degrade); else left out",
+    )
 
 
 class BatchResponse(BaseModel):

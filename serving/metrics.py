@@ -2,6 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from serving.drift import Drift
+from serving.freshness import Freshness
+
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 SCORE_BUCKETS = tuple(tenth / 10 for tenth in range(1, 11))
 METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"})
@@ -28,6 +31,9 @@ class Metrics:
         self.batches = Histogram(
             "plumbline_scored_together", "Requests scored by one read", buckets=(1, 2, 4, 8, 16), registry=registry
         )
+        self.degraded = Counter(
+            "plumbline_degraded_total", "Scores given without history because the store was away", ["model"], registry=registry
+        )
         self.shed = Counter("plumbline_shed_total", "Scores refused at capacity, before their body was read", registry=registry)
         self.scores = Histogram("plumbline_score", "Scores given", ["model"], buckets=SCORE_BUCKETS, registry=registry)
         self.decisions = Counter("plumbline_decisions_total", "Decisions given", ["model", "decision"], registry=registry)
@@ -37,6 +43,9 @@ class Metrics:
         )  # fmt: skip
         self.log_backlog = Gauge("plumbline_decision_log_backlog", "Decisions waiting in memory", registry=registry)
         self.spool_bytes = Gauge("plumbline_decision_spool_bytes", "Decisions waiting on disk", registry=registry)
+        self.drift, self.freshness = Drift(), Freshness()
+        registry.register(self.drift)
+        registry.register(self.freshness)
         self.model = Gauge("plumbline_model_info", "The models being served", ["name", "version"], registry=registry)
 
         self.shadow = Counter(

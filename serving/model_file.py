@@ -3,7 +3,8 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from serving.boosted_trees import BoostedTrees
 from serving.estimators import Estimator, LogisticSum
+from serving.population import Bins, bins_of
 
 CONTRACT_FILE = "contract.json"
 KINDS: dict[str, tuple[str, Callable[[str], Estimator]]] = {
@@ -33,6 +35,7 @@ class Model:
     calibration  (a, b): score = sigmoid(a * margin + b)
     reads        what to ask the store for: the service, or its references as they stood when the model was bound
                  (Feast builds a service from its registry on every read, which takes longer than the read)
+    distribution of features and scores when it was made; empty for a model made before contracts held it
     """
 
     name: str
@@ -46,10 +49,15 @@ class Model:
     calibration: tuple[float, float]
     estimator: Estimator
     reads: str | list[str]
+    distribution: dict[str, Bins] = field(default_factory=dict)
 
     def rows(self, answers: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Feature values by full name, n answers, as (n, features) float64; raises KeyError for an absent feature."""
-        return np.array([[self._number(name, answer[name]) for name in self.features] for answer in answers])
+        values = [[answer[name] for name in self.features] for answer in answers]
+        for place, codes in self._codes:
+            for row in values:
+                row[place] = codes.get(row[place], math.nan)
+        return np.array(values, dtype=np.float64)  # None becomes NaN
 
     def scores(self, rows: np.ndarray) -> list[float]:
         """Calibrated probabilities in [0, 1], one a row."""
@@ -66,11 +74,10 @@ class Model:
             return "decline"
         return "review" if score >= self.review_at else "approve"
 
-    def _number(self, name: str, value: Any) -> float:
-        if value is None:
-            return math.nan
-        codes = self.categories.get(name)
-        return float(value) if codes is None else codes.get(value, math.nan)
+    @cached_property
+    def _codes(self) -> list[tuple[int, dict[Any, int]]]:
+        """Column and codes of each feature that has categories; None is never among the values."""
+        return [(place, self.categories[name]) for place, name in enumerate(self.features) if name in self.categories]
 
 
 def load_model(folder: Path, version: str) -> Model:
@@ -94,9 +101,14 @@ def load_model(folder: Path, version: str) -> Model:
             calibration=(float(calibration["a"]), float(calibration["b"])),
             estimator=estimator,
             reads=contract["feature_service"],
+            distribution=bins_of(contract.get("distribution") or {}),
         )
     except KeyError as error:
         raise ModelFileError(f"{folder / CONTRACT_FILE} has no {error}; run `make train`.") from None
+    except ModelFileError:
+        raise
+    except ValueError as error:
+        raise ModelFileError(f"{folder / CONTRACT_FILE} cannot be used ({error}); run `make train`.") from error
 
 
 def _estimator(folder: Path, kind: str, width: int) -> Estimator:

@@ -1,6 +1,7 @@
 """Blocking work beside the event loop: a few threads, a deadline, and a bound on what may wait."""
 
 import asyncio
+import contextvars
 import functools
 import time
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,9 @@ MOST_WAITING = 128
 
 REST_S = 0.2
 """After a failure the store is not asked for this long, so that a store that is away costs nobody a timeout."""
+
+AWAY = frozenset({"store-away", "store-timeout"})
+"""Kinds of the Problems that say that the store does not answer."""
 
 Result = TypeVar("Result")
 
@@ -60,7 +64,8 @@ class Reading:
         if time.monotonic() < self._resting_until:
             raise StoreUnavailable("The online store did not answer a moment ago.")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, functools.partial(work, *arguments))
+            call = functools.partial(contextvars.copy_context().run, work, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
         except StoreUnavailable:
             self._resting_until = time.monotonic() + REST_S
             raise

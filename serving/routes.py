@@ -21,17 +21,18 @@ from serving.live import Live
 from serving.messages import BatchRequest, BatchResponse, FeaturesResponse, ScoreRequest, ScoreResponse
 from serving.openapi import error_responses, request_body
 from serving.parameters import AsOfParameter, instant_asked, user_id_of
-from serving.problems import unprocessable
-from serving.reading import Reading
+from serving.problems import Problem, unprocessable
+from serving.reading import AWAY, Reading
 from serving.scoring import Scored, Scorer, now_utc
 
+SCORE = "/v1/score"
 BATCH_STEP = 20
 """Requests of a batch that share one read: a large batch neither holds a thread for long nor misses a deadline."""
 
 
 @dataclass(frozen=True)
 class Api:
-    """What answers under /v1 about users; built once by create_app."""
+    """What answers under /v1 about users; built once by create_app. degrade: a single score is given without the store."""
 
     store: Any
     scorer: Scorer
@@ -40,6 +41,7 @@ class Api:
     decisions: DecisionLog
     applied: Applied
     live: Live
+    degrade: bool
 
     async def score(self, request: Request) -> Response:
         require_scope(request.state.api_key, "score")
@@ -50,6 +52,10 @@ class Api:
             scored = await self.batching.score(body, request.state.request_id)
         except AsOfTooOld as error:
             raise _too_old(error, "transaction.event_timestamp") from None
+        except Problem as problem:
+            if not self.degrade or problem.kind not in AWAY:
+                raise
+            scored = self.scorer.without_history(body, request.state.request_id, now_utc())
         self._log(request, [scored])
         return _json(scored.response)
 

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from opentelemetry.trace import Tracer
 
 from plumbline import StoreUnavailable
 from serving.applied import Applied
@@ -18,8 +19,11 @@ from serving.model_file import Model
 from serving.problems import unprocessable
 from serving.recorded import Recorded
 from serving.shadow import Shadow
+from serving.traces import SILENT
 
 REASONS = 5
+JOIN_KEYS = frozenset({"user_id", "merchant_id", "device_id"})
+"""Names in an entity row by which the store is asked; a null one reads as the empty history."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,10 @@ class Scorer:
     store needs read_online() as plumbline.FeatureStore has it; models by name, a reason where there is none.
     """
 
-    def __init__(self, store: Any, models: Models, applied: Applied, metrics: Metrics, shadow: Shadow) -> None:
-        self.recorded, self._shadow = Recorded(), shadow
+    def __init__(
+        self, store: Any, models: Models, applied: Applied, metrics: Metrics, shadow: Shadow, tracer: Tracer = SILENT
+    ) -> None:
+        self.recorded, self._shadow, self._tracer = Recorded(), shadow, tracer
         self._store, self._models, self._applied, self._metrics = store, models, applied, metrics
 
     def model_for(self, request: ScoreRequest) -> Model:
@@ -110,19 +116,52 @@ class Scorer:
         self._applied.require(model)
         entity_rows = [entity_row(request, at) for request in requests]
         started = time.perf_counter()
-        answers = self._store.read_online(model.reads, entity_rows, at=at)
+        with self._tracer.start_as_current_span("store.read"):
+            answers = self._store.read_online(model.reads, entity_rows, at=at)
         self._metrics.store_reads.observe(time.perf_counter() - started)
         for row in entity_rows:
             self.recorded.keep(model.name, row)
+        with self._tracer.start_as_current_span("model") as span:
+            span.set_attribute("plumbline.model", f"{model.name}/{model.version}")
+            return self._judged(model, requests, request_ids, entity_rows, answers)
+
+    def without_history(self, request: ScoreRequest, request_id: str, now: datetime) -> Scored:
+        """The answer for a store that is away: from the request alone, with the features of an empty history. Asks no store.
+
+        Raises the 503 Problem when other definitions are applied than the model was trained on.
+        """
+        model, at = self.model_for(request), instant_of(request, now)
+        self._applied.require(model)
+        asked = entity_row(request, at)
+        nobody = {name: None if name in JOIN_KEYS else value for name, value in asked.items()}
+        answers = self._store.read_online(model.reads, [nobody], at=at)
+        (scored,) = self._judged(model, [request], [request_id], [asked], answers, degraded=True)
+        self._metrics.degraded.labels(model.name).inc()
+        return replace(scored, response=scored.response | {"degraded": True})
+
+    def _judged(
+        self,
+        model: Model,
+        requests: Sequence[ScoreRequest],
+        request_ids: Sequence[str],
+        entity_rows: Sequence[dict[str, Any]],
+        answers: Sequence[Any],
+        *,
+        degraded: bool = False,
+    ) -> list[Scored]:
+        """What the model says of the features that were read; degraded ones say nothing of how features are distributed."""
         features = [answer.features for answer in answers]
         rows = model.rows(features)
         scores = model.scores(rows)
+        if not degraded:
+            self._metrics.drift.seen(model, rows, scores)
         why = self._reasons(model, requests, scores, rows)
         beside = self._shadow.beside(model, features)
         self._compare(model, scores, beside)
+        know = self._applied.user_views.know
         return [
             Scored(
-                self._response(request, request_id, answer, model, score, why.get(index)),
+                self._response(request, request_id, answer, model, score, why.get(index), know(answer.found)),
                 model.feature_service,
                 model.definition_hash,
                 entity_rows[index],
@@ -153,7 +192,14 @@ class Scorer:
         return dict(zip(explained, model.contributions(rows[explained]), strict=True)) if explained else {}
 
     def _response(
-        self, request: ScoreRequest, request_id: str, answer: Any, model: Model, score: float, why: np.ndarray | None
+        self,
+        request: ScoreRequest,
+        request_id: str,
+        answer: Any,
+        model: Model,
+        score: float,
+        why: np.ndarray | None,
+        known: bool,
     ) -> dict[str, Any]:
         decision = model.decision(score)
         self._metrics.scores.labels(model.name).observe(score)
@@ -161,7 +207,7 @@ class Scorer:
         return {
             "request_id": request_id,
             "user_id": request.user_id,
-            "known": self._applied.user_views.know(answer.found),
+            "known": known,
             "score": score,
             "decision": decision,
             "reasons": [] if why is None else reasons(model, why, answer.features),

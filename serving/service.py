@@ -16,6 +16,7 @@ from serving.metrics import Metrics
 from serving.model_file import Model
 from serving.spool import Spool
 from serving.topic import DecisionTopic
+from serving.traces import tracer_to
 
 GRACE_S = 5
 """How long requests in flight may take to finish after SIGTERM."""
@@ -29,7 +30,8 @@ def serve(settings: Settings, listener: socket.socket, fetching: ChampionFetch, 
     store = open_store(settings)
     models = bind(store, fetching.result(), settings.reports_path / "train.json")
     metrics = Metrics()
-    app = create_app(settings, store, models, decision_log(settings, metrics), metrics, settings.mlflow_tracking_uri)
+    tracer = tracer_to(settings.otlp_endpoint)
+    app = create_app(settings, store, models, decision_log(settings, metrics), metrics, settings.mlflow_tracking_uri, tracer)
     logs.event(
         "listening",
         address=f"http://{settings.api_host}:{settings.api_port}",

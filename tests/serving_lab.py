@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import uvicorn
 from free_ports import free_port
+from opentelemetry.trace import Tracer
 
 from feature_repo import definitions, open_store
 from feature_repo.event_schema import TRANSACTIONS
@@ -31,6 +32,7 @@ from serving.decisions import DecisionLog
 from serving.metrics import Metrics
 from serving.spool import Spool
 from serving.topic import DecisionTopic
+from serving.traces import SILENT
 
 NOBODY_LISTENS = "127.0.0.1:1"
 LARGE_CENTS = 50_000
@@ -137,14 +139,14 @@ class Service:
 
 
 @contextmanager
-def running(settings: Settings, store: Any, models: Models) -> Iterator[Service]:
+def running(settings: Settings, store: Any, models: Models, tracer: Tracer = SILENT) -> Iterator[Service]:
     """The app behind a real HTTP server on a free port of loopback."""
     metrics = Metrics()
     topic, spool = (
         DecisionTopic(settings.kafka_bootstrap_servers),
         Spool(settings.data_dir / "spool" / "decisions.jsonl"),
     )
-    app = create_app(settings, store, models, DecisionLog(topic, spool, metrics), metrics)
+    app = create_app(settings, store, models, DecisionLog(topic, spool, metrics), metrics, tracer=tracer)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -27,7 +27,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     for registry in (Metrics().registry, FoldMetrics().registry, AlertMetrics().registry):
         for collector in list(registry._collector_to_names):
             for name in registry._collector_to_names[collector]:
-                names[name] = set(getattr(collector, "_labelnames", ()))
+                families = collector.describe() if not hasattr(collector, "_labelnames") else [collector]
+                names[name] = {label for family in families for label in family._labelnames}
     return names
 
 

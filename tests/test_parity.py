@@ -190,6 +190,19 @@ def test_an_answer_of_a_history_that_was_replaced_is_unverifiable_and_no_mismatc
     assert parity.tally.unreadable == 1
 
 
+def test_an_answer_that_was_given_without_the_store_is_unverifiable_and_no_mismatch(world: World):
+    answer = world.answer("anna", request_id="degraded") | {"degraded": True}
+    answer["features"] = dict.fromkeys(answer["features"], 12_345)
+
+    with parity_of(world) as parity:
+        world.decide(answer)
+        code = once(parity, within_s=0, say=lambda _: None)
+
+    assert code == 0
+    assert list(parity.tally.unverifiable.values()) == [1]
+    assert parity.tally.values == 0
+
+
 def test_an_event_that_the_state_lost_is_named(world: World):
     lost = world.deliver("emma", to_state=False)
     world.deliver("emma", amount_cents=7)

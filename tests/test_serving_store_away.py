@@ -1,13 +1,26 @@
 """When the store is away: an honest 503 within a second, and recovery without help."""
 
+import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from free_ports import free_port
-from serving_lab import Service, applied_store, await_ready, both_models, lab_settings, paused, running, wait_until
+from serving_lab import (
+    Service,
+    applied_store,
+    await_ready,
+    both_models,
+    lab_settings,
+    paused,
+    payment,
+    push,
+    running,
+    wait_until,
+)
 
 from feature_repo.settings import Settings
 from stack import processes, redis_server
@@ -86,6 +99,45 @@ def test_a_stopped_store_is_a_quick_503_and_its_return_is_noticed(service: Servi
     assert alive.status_code == 200
     assert time.monotonic() - returned < 1
     assert [response.status_code for response in ask_everything(service.client)] == [200] * 4
+
+
+def test_a_score_without_the_store_may_be_allowed_and_says_that_it_knows_no_history(
+    tmp_path: Path, service: Service, valkey: OwnStore
+):
+    settings = lab_settings(tmp_path, valkey.address, STORE_AWAY="degrade")
+    at = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    transaction = {"amount_cents": 100, "merchant_id": "nowhere", "event_type": "payment", "event_timestamp": at}
+    push(service.store, [payment("nora", "e-1", datetime.now(UTC) - timedelta(hours=1), 500)])
+
+    with running(settings, service.store, both_models(tmp_path, service.store)) as lenient:
+        await_ready(lenient.client)
+        asked = {"user_id": "nora", "transaction": transaction, "explain": True}
+        before, stranger = lenient.score(asked).json(), lenient.score(asked | {"user_id": "stranger"}).json()
+        valkey.stop()
+        degraded = [lenient.score(asked) for _ in range(3)]
+        refused = [
+            lenient.client.post("/v1/score/batch", json={"requests": [asked]}),
+            lenient.client.get("/v1/users/nora/features"),
+        ]
+        valkey.start()
+        await_ready(lenient.client, within_s=5)
+        after = lenient.score(asked).json()
+        metrics = lenient.client.get("/metrics").text
+
+    assert "degraded" not in before
+    assert "degraded" not in after
+    assert before["known"]
+    for answer in (response.json() for response in degraded):
+        assert (answer["degraded"], answer["known"]) == (True, False)
+        assert answer["features"] == stranger["features"]
+        assert not any(answer["positions"].values())
+        assert answer["reasons"]
+    for response in refused:
+        assert_honest(response)
+    assert 'plumbline_degraded_total{model="transaction_fraud"} 3.0' in metrics
+    logged = [json.loads(line) for line in (tmp_path / "spool" / "decisions.jsonl").read_bytes().splitlines()]
+    assert [record.get("degraded", False) for record in logged] == [False, False, True, True, True, False]
+    assert all(record["entity_row"]["user_id"] == record["user_id"] for record in logged)
 
 
 def test_a_hanging_store_is_a_503_within_a_second(service: Service, valkey: OwnStore):

@@ -90,7 +90,7 @@ function decisionRow(record) {
     userLink(record.user_id),
     record.score.toFixed(4),
     money(amount),
-    `${record.model.name.replaceAll("_", " ")} v${record.model.version}`,
+    `${record.model.name.replaceAll("_", " ")} v${record.model.version}${record.degraded ? ", without history" : ""}`,
     reason ? element("span", { class: "muted", title: reason.feature }, `${reason.feature.split("__").at(-1)} ${shown(reason.value, reason.feature)}`) : "",
   ];
 }

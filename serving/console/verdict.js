@@ -1,6 +1,6 @@
 // The decision: a word, a score on its scale, and what it was made with.
 
-import { element, shape, show } from "./dom.js";
+import { element, notice, shape, show } from "./dom.js";
 import { dateTime, short } from "./format.js";
 import { thresholdsOf } from "./models.js";
 
@@ -19,6 +19,7 @@ export function showVerdict(answer, ms) {
     "verdict",
     element("p", { class: "headline" }, badge(answer.decision), element("strong", { id: "score-value" }, answer.score.toFixed(4))),
     scale(answer.score, thresholdsOf(name)),
+    ...(answer.degraded ? [notice("warn", "Degraded: the online store was away, so this rests on the request alone.")] : []),
     element(
       "dl",
       {},
