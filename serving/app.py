@@ -69,10 +69,9 @@ def create_app(
     scorer = Scorer(store, models, applied, metrics, shadow, tracer)
     refresh = Refresh(registry, models, store, settings.reports_path, folder, metrics)
     readiness = Readiness(store, applied, models, reading, refresh.refused)
-    status = Status(settings, store)
     background = (
         readiness.warm_up,
-        lambda: metrics.freshness.run(status.check),
+        lambda: metrics.freshness.run(Status(settings, store).check),
         lambda: refresh.run(applied, scorer.recorded),
         lambda: shadow.run(scorer.recorded),
     )
@@ -93,7 +92,7 @@ def create_app(
     (score,) = (route for route in router.routes if isinstance(route, APIRoute) and route.path == SCORE)
     app.answer_directly(score, api.score, guard)
     cards = partial(model_cards, models, folder, settings.reports_path / "train.json")
-    app.include_router(platform_router(Platform(store, reading, applied, status, live, cards)))
+    app.include_router(platform_router(Platform(store, reading, applied, Status(settings, store), live, cards)))
     _add_probes(app, readiness, metrics)
     add_pages(app, settings)
     add_openapi(app)
