@@ -198,7 +198,7 @@ def test_the_decision_and_its_reasons_are_kept_with_the_version_and_told(setting
 
     assert tags["gate"] == model["reason"]
     checks = {check["name"]: check["passed"] for check in json.loads(tags["gate_checks"])}
-    assert checks == dict.fromkeys(("feature hash", "no leak", "better than guessing", "calibrated", "latency"), True)
+    assert checks == dict.fromkeys(("feature hash", "no leak", "better than guessing", "calibrated", "latency", "parity"), True)
     assert (told[0]["model"], told[0]["version"], told[0]["promoted"]) == ("transaction_fraud", model["model_version"], True)
 
 
