@@ -83,7 +83,8 @@ class LogFiles:
         fragments = [self.fragments[index] for index in group]
         present = [name for name in dict.fromkeys(raw) if name in schema.names]
         dataset = pads.FileSystemDataset(fragments, schema, _PARQUET, filesystem=first.filesystem)
-        table = dataset.to_table(columns=present, filter=keep(schema) if keep else None)
+        pool = pa.system_memory_pool()  # keeps what is freed: fresh memory costs as much as decoding into it
+        table = dataset.to_table(columns=present, filter=keep(schema) if keep else None, memory_pool=pool)
         columns = [_plain(table[name]) if name in present else _constant(partition.get(name), table.num_rows) for name in raw]
         return pa.table(columns, names=list(names))
 
