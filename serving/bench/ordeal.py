@@ -91,12 +91,19 @@ class Ordeal:
         result = self.load(world, CAPACITY_RATE, 3.0)
         return max(50.0, result["status"].count(200) / 3.0)
 
-    def unlogged(self, within_s: float = 60.0) -> int:
-        """How many answers are not in the topic, once what was spooled is sent or the time is over."""
+    def unlogged(self, within_s: float = 60.0) -> tuple[int, int]:
+        """How many answers are not in the topic when all are or the time is over; and how many of these not in the spool
+        either: they are lost.
+        """
         deadline = time.monotonic() + within_s
-        while (lacking := len(self._answered - self._logged())) and time.monotonic() < deadline:
+        while (lacking := self._answered - self._spooled() - self._logged()) and time.monotonic() < deadline:
             time.sleep(1.0)
-        return lacking
+        return len(self._answered - self._logged()), len(lacking)
+
+    def _spooled(self) -> set[str]:
+        spool = self._folder / "spool" / "decisions.jsonl"
+        whole = spool.read_bytes().rpartition(b"\n")[0] if spool.exists() else b""
+        return {json.loads(line)["request_id"] for line in whole.splitlines()}
 
     def _logged(self) -> set[str]:
         options: dict[str, Any] = client_options(self._settings.kafka_bootstrap_servers)

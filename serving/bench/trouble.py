@@ -70,9 +70,9 @@ def measure(folder: Path, scale: float) -> list[dict[str, Any]]:
             calm = ordeal.load(world, RATE / 2, max(2.0, CALM * seconds))
             lines.append(line(name, rate, result, calm, definition))
             print(json.dumps(lines[-1]), flush=True)
-        lost = ordeal.unlogged()
+        unlogged, lost = ordeal.unlogged()
     swapped = lines[-1]["versions"] == [PROMOTED]
-    figures = {"not_logged": lost, "champion_swapped": swapped, "survived": lost == 0 and swapped}
+    figures = {"not_in_topic": unlogged, "lost": lost, "champion_swapped": swapped, "survived": lost == 0 and swapped}
     lines.append({"bench": "serve-trouble", "trouble": "after all", **figures})
     print(json.dumps(lines[-1]), flush=True)
     return lines
