@@ -130,6 +130,8 @@ def _wanted(settings: Settings, arguments: argparse.Namespace) -> list[Program]:
 
 
 def _folds(text: str) -> int | str:
+    if text != SPARK and not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"FOLDS={text} is neither a number above 0 nor {SPARK}")
     return text if text == SPARK else int(text)
 
 

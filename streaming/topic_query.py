@@ -57,7 +57,7 @@ class TopicQuery:
         )
 
     def failure(self) -> str | None:
-        """Why the query ended, in Spark's words; None while it runs, and before it was started."""
+        """Why the query ended, in Spark's words; None while it runs, before it was started and after it was stopped here."""
         if self._query is None or self._query.isActive:
             return None
         return str(self._query.exception() or "it was stopped").partition("\n")[0]
@@ -70,6 +70,7 @@ class TopicQuery:
         while self._query.isActive and self._query.status["isTriggerActive"] and time.monotonic() < deadline:
             time.sleep(STOP_LOOK_S)
         self._query.stop()
+        self._query = None
 
 
 def _take(take: "Callable[[DataFrame], object]", records: "DataFrame", _batch_id: int) -> None:

@@ -1,5 +1,6 @@
 """Folds of one kind make way for those of the other, and for nothing else."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,3 +55,13 @@ def test_no_fold_makes_way_for_its_own_kind_or_for_an_archive(settings: Settings
     services.make_way([services.archive(settings)], settings)
 
     assert alive(settings) == ["fold", "fold-2"]
+
+
+@pytest.mark.parametrize("folds", ["0", "many", "-1"])
+def test_a_number_of_folds_that_is_none_is_refused_with_what_is_allowed(folds: str):
+    command = [sys.executable, "-m", "stack.services", "stream", f"--folds={folds}"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert f"FOLDS={folds} is neither a number above 0 nor spark" in done.stderr
