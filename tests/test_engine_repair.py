@@ -1,10 +1,5 @@
 """What the store lost is found again: materialize puts the log's states there, and the fold what came after them."""
 
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
 import pytest
 from engine_lab import (
     BY_USER,
@@ -25,7 +20,7 @@ from engine_lab import (
 )
 from naive import SECOND
 
-from plumbline import Fold, StateUnreadable, StoreUnavailable
+from plumbline import Fold, StateUnreadable
 
 COUNT, REFERENCE = "by_user__amount_cents_count_1d", "by_user:amount_cents_count_1d"
 AT = NOON + SECOND
@@ -141,16 +136,15 @@ def test_answers_are_true_of_the_positions_they_name_while_all_that_was_lost_com
     lab.write([*history, *EVENTS[:4]])
     materialize(store)
 
-    with reading(store) as answers:
-        harm(lab, "ann")
-        wait_for(lambda: answers[-1] != (5, 7, True))
-        harmed = answers[-1]
-        materialize(store)
-        resumed(store)
-        wait_for(lambda: answers[-1] == (5, 7, True))
+    harm(lab, "ann")
+    harmed = answered(store)
+    materialize(store)
+    from_log = answered(store)
+    resumed(store)
 
     assert harmed == (UNREADABLE if harm is damage else (0, None, False))
-    assert {answer for answer in answers if answer != UNREADABLE and answer[0] != true_count(*answer[1:])} == set()
+    assert from_log == (true_count(3, True), 3, True)
+    assert answered(store) == (true_count(7, True), 7, True)
 
 
 UNREADABLE = ("refused", None, False)
@@ -165,40 +159,12 @@ def true_count(offset: int | None, with_history: bool) -> int:
 
 def answered(store) -> tuple[object, int | None, bool]:
     """Ann's count, with the offset and whether there is a history behind it."""
-    (answer,) = store.read_online([REFERENCE], [{"user_id": "ann"}], instant(AT))
+    try:
+        (answer,) = store.read_online([REFERENCE], [{"user_id": "ann"}], instant(AT))
+    except StateUnreadable:
+        return UNREADABLE
     positions = answer.positions["by_user"]
     return answer.features[COUNT], positions.get("0"), "history" in positions
-
-
-@contextmanager
-def reading(store) -> Iterator[list[tuple[object, int | None, bool]]]:
-    """What is answered about ann, again and again until the block ends."""
-    answers: list[tuple[object, int | None, bool]] = []
-    stop = threading.Event()
-
-    def read() -> None:
-        while not stop.is_set():
-            try:
-                with suppress(StoreUnavailable):  # a busy machine
-                    answers.append(answered(store))
-            except StateUnreadable:
-                answers.append(UNREADABLE)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        wait_for(lambda: answers)
-        yield answers
-    finally:
-        stop.set()
-        thread.join()
-
-
-def wait_for(ask) -> None:
-    deadline = time.monotonic() + 60
-    while not ask():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_a_log_that_is_behind_takes_no_position_back_where_nothing_was_lost(store):
