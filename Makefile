@@ -23,6 +23,7 @@ CHOSEN = $(if $(VERSION),--version "$(VERSION)") $(if $(DRY_RUN),--dry-run)
 START ?=
 END ?=
 FULL ?=
+MUTANT ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up up-with-mlflow stop data docs apply train credit materialize stream produce serve demo status logs ui \
@@ -100,8 +101,8 @@ bench-stream: setup ## throughput of the fold, and freshness of what is read
 bench-serve: setup ## the REST API under open-loop load; TROUBLE=1: and killed parts, SAME=1: 10,000 users asked in three ways
 	@$(RUN) bench-serve serving.bench $(if $(TROUBLE),--trouble) $(if $(SAME),--same)
 
-chaos: setup ## kill processes under load and count what was lost or doubled
-	@$(RUN) chaos streaming.chaos
+chaos: setup ## kill processes under load and count what was lost or doubled; MUTANT=all: without a safeguard it must fail
+	@$(if $(MUTANT),$(PY) tests/chaos_mutants.py $(MUTANT),$(RUN) chaos streaming.chaos)
 
 parity: setup ## recompute logged answers from the event log, name what differs and why; EVERY=60 goes on, with metrics
 	@$(RUN) parity pipelines.parity --every "$(EVERY)"

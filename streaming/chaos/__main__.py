@@ -22,6 +22,8 @@ from streaming.event_topics import EVENT_TOPICS
 
 SHOWN_EVERY_S = 5.0
 LOOK_EVERY_S = 1.0
+SCENES_FROM = 0.8
+"""The share of the sending after which the storm is over and the scenes begin."""
 
 
 class History:
@@ -68,6 +70,7 @@ def _run(victims: Victims, arguments: argparse.Namespace, history: History) -> d
     victims.bring_up()
     history.tell("broker, store, folds and archive are up")
     from feature_repo import open_store
+    from streaming.chaos.scenes import Scenes
     from streaming.chaos.witness import Witness
 
     store = open_store(victims.settings)
@@ -79,9 +82,11 @@ def _run(victims: Victims, arguments: argparse.Namespace, history: History) -> d
     storm = Storm(victims, arguments.seed, history.tell)
     sending.start()
     witness.start()
-    while not sending.is_over or storm.is_owed:
+    while arguments.storm and (sending.share_done < SCENES_FROM or storm.is_owed):
         storm.next(sending.share_done)
         history.progress(f"{sending.sent:,} sent, {len(witness.seen):,} answers kept")
+    Scenes(victims, store, history.tell).play()
+    sending.finish()
     history.tell(f"sent {sending.sent:,} records; {sending.unsure:,} of them were never acknowledged")
     victims.heal_wholly()
     history.tell("everything is up again; waiting until all is folded and archived")
@@ -165,6 +170,7 @@ def _arguments() -> argparse.Namespace:
     _option(parser, "seconds", float, "300", "over how long they are sent")
     _option(parser, "seed", int, "1", "draws the same traffic and the same faults again")
     _option(parser, "folds", int, "3", "fold processes that share the partitions")
+    _option(parser, "storm", int, "1", "0 leaves out the drawn faults and plays the scenes alone")
     _option(parser, "patience", float, "120", "seconds without any progress after which a partition is stuck")
     return parser.parse_args()
 

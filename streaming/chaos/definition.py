@@ -62,6 +62,7 @@ class Entities:
         self._at, self._partition, self._offset = (
             known[name].to_numpy(np.int64) for name in ("event_timestamp", "source_partition", "source_offset")
         )
+        self._partitions = int(self._partition.max(initial=-1)) + 1
         self._columns = {name: _values(known[name]) for name in {feature.column for feature in self.features}}
 
     def entities(self) -> list[dict[str, str]]:
@@ -73,15 +74,15 @@ class Entities:
         key = tuple(entity[name] for name in self.join_keys)
         rows = self._rows.get(key if len(key) > 1 else key[0], np.empty(0, np.int64))
         if positions is not None:
-            ends = np.array([positions.get(partition, -1) for partition in self._partition[rows].tolist()], np.int64)
-            rows = rows[self._offset[rows] <= ends]
+            ends = np.array([positions.get(partition, -1) for partition in range(self._partitions)], np.int64)
+            rows = rows[self._offset[rows] <= ends[self._partition[rows]]]
         at = self._at[rows]
         return {feature.name: self._value(feature, rows, at, at_us) for feature in self.features}
 
     def _value(self, feature: Feature, rows: np.ndarray, at: np.ndarray, at_us: int) -> Any:
         start = (at_us - feature.window_us) // feature.slide_us * feature.slide_us
         values, is_known = self._columns[feature.column]
-        inside = rows[(start <= at) & (at < at_us)]
+        inside = rows[np.searchsorted(at, start) : np.searchsorted(at, at_us)]  # start <= at < at_us
         inside = inside[is_known[inside]]
         return result(feature.function, values[inside])
 

@@ -1,10 +1,12 @@
 """What is done to the processes, in a seeded order: killed, paused, emptied, cut short; and started again."""
 
+import os
 import random
 import signal
 import time
 from collections.abc import Callable
 
+from streaming.chaos.ambush import AFTER, BEFORE, FOLD
 from streaming.chaos.victims import Victims
 
 SHARES_OF_WIPES = (0.3, 0.65)
@@ -14,7 +16,10 @@ CALM_S = (0.5, 5.0)
 ZOMBIE_S = (7.0, 12.0)
 """A fold is paused for longer than its session lasts, so that the others take its partitions over."""
 HICCUP_S = (0.5, 3.0)
+CAUGHT_WITHIN_S = 5.0
 LONGEST_CUT = 0.2
+VIEWS = ("user_activity", "user_chargebacks")
+"""A fold is caught as it moves the positions of one of them: of either topic."""
 
 Tell = Callable[[str], None]
 
@@ -47,7 +52,7 @@ class Storm:
         if not self._faults:
             self._faults = [
                 self._kill_fold, self._kill_broker, self._pause_fold, self._kill_store, self._kill_archive,
-                self._kill_folds, self._cut_store, self._hiccup, self._materialize, self._kill_fold, self._pause_fold,
+                self._kill_folds, self._cut_store, self._hiccup, self._materialize, self._kill_mid_batch, self._zombie,
             ]  # fmt: skip
             self._random.shuffle(self._faults)
         return self._faults.pop()
@@ -69,7 +74,9 @@ class Storm:
 
     def _cut_store(self) -> None:
         self._kill(["redis"])
-        cut = self._victims.cut_store(self._random.uniform(0, LONGEST_CUT))
+        file, size = self._victims.appended()
+        cut = round(size * self._random.uniform(0, LONGEST_CUT))
+        os.truncate(file, size - cut)
         self._tell(f"the store lost the last {cut:,} bytes of its file")
 
     def _empty_store(self) -> None:
@@ -87,6 +94,24 @@ class Storm:
 
     def _pause_fold(self) -> None:
         self._pause(self._random.choice(self._victims.folds), self._random.uniform(*ZOMBIE_S))
+
+    def _zombie(self) -> None:
+        """A fold with a batch in its hands wakes up when others have folded on."""
+        pid = self._catch(BEFORE, signal.SIGSTOP)
+        if pid:
+            seconds = self._random.uniform(*ZOMBIE_S)
+            self._tell(f"stop a fold with a batch for {seconds:.1f} s")
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGCONT)
+
+    def _kill_mid_batch(self) -> None:
+        moment = self._random.choice([BEFORE, AFTER])
+        if self._catch(moment, signal.SIGKILL):
+            self._tell(f"kill -9 a fold {moment} it moved the positions")
+
+    def _catch(self, moment: str, number: signal.Signals) -> int | None:
+        self._victims.ambushes.lay(FOLD, moment, self._random.choice(VIEWS), number)
+        return self._victims.ambushes.caught(FOLD, moment, CAUGHT_WITHIN_S)
 
     def _hiccup(self) -> None:
         self._pause(self._random.choice(["redis", "kafka", "archive"]), self._random.uniform(*HICCUP_S))

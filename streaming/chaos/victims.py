@@ -10,14 +10,17 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
 from feature_repo.settings import LOOPBACK, PROJECT_ROOT, Settings
+from streaming.chaos.ambush import VARIABLE, Ambushes
 
 PORTS = range(20_000, 30_000)
-UP_WITHIN_S = 240.0
+UP_WITHIN_S = 600.0
+IN_VICTIMS = str(Path(__file__).with_name("in_victims"))
 NOWHERE = "http://127.0.0.1:9"
 """An MLflow of the user's own, as far as the stack can tell: none is started."""
 
@@ -34,6 +37,7 @@ class Victims:
         data_dir.mkdir(parents=True)
         self.folds = ["fold", *(f"fold-{number}" for number in range(2, folds + 1))]
         first = free_ports(3 + folds)
+        self.ambushes = Ambushes(data_dir / "ambushes")
         self._environment = {
             **os.environ,
             "DATA_DIR": str(data_dir),
@@ -44,15 +48,18 @@ class Victims:
             "REDIS_PORT": str(first + 2),
             "FOLD_METRICS_PORT": str(first + 3),
             "SPARK_MASTER": "local[1]",
+            VARIABLE: str(data_dir / "ambushes"),
+            "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), IN_VICTIMS])),
         }
         self.settings = Settings.from_env(self._environment)
-        self._starting: subprocess.Popen[bytes] | None = None
+        self._starting: list[subprocess.Popen[bytes]] = []
         self._materializing: subprocess.Popen[bytes] | None = None
 
     def bring_up(self) -> None:
         """Broker, store, definitions, folds and archive; returns when all are ready. Raises NotUp."""
         self.bring_up_parts()
-        self._run(*self._stream)
+        self.heal()
+        self.heal_wholly()
 
     def bring_up_parts(self) -> None:
         """Broker, store and definitions only. Raises NotUp."""
@@ -67,25 +74,30 @@ class Victims:
         """Start whatever is missing, without waiting until folds and archive are ready. Raises NotUp."""
         if not (self.alive("redis") and self.alive("kafka")):
             self._run("stack.embedded")
-        if self._starting is None or self._starting.poll() is not None:
-            self._starting = self._spawn(*self._stream)
+        if all(process.poll() is not None for process in self._starting):
+            self._starting = [self._spawn(*module) for module in self._stream]
 
     def heal_wholly(self) -> None:
         """Start whatever is missing and wait until all are ready. Raises NotUp."""
-        self._await_spawned()
+        self._await_started()
+        self.await_materialized()
         self._run("stack.embedded")
-        self._run(*self._stream)
+        for module in self._stream:
+            self._run(*module)
 
-    def begin_materialize(self) -> bool:
-        """Begin `make materialize`, beside everything else, whether it succeeds or not; False while one still runs."""
+    def begin_materialize(self, view: str = "") -> bool:
+        """Begin `make materialize`, or that of one view, whether it succeeds or not; False while one still runs."""
         if self._materializing is not None and self._materializing.poll() is None:
             return False
-        self._materializing = self._spawn("stack.feast_cli", "materialize")
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+        arguments = ("materialize-incremental", now, "--views", view) if view else ("materialize",)
+        self._materializing = self._spawn("stack.feast_cli", *arguments)
         return True
 
     def stop(self) -> None:
         """End everything that was started."""
-        self._await_spawned()
+        self._await_started()
+        self._end_materialize()
         self._run("stack.stop")
 
     def alive(self, name: str) -> psutil.Process | None:
@@ -108,29 +120,38 @@ class Victims:
         """Delete the files of a store that is dead."""
         shutil.rmtree(self.settings.data_dir / "redis", ignore_errors=True)
 
-    def cut_store(self, share: float) -> int:
-        """Cut the last `share` off the file that a dead store appends to, as a power failure would; how many bytes."""
-        appended = max(
-            (self.settings.data_dir / "redis").glob("appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime
-        )
-        size = appended.stat().st_size
-        kept = round(size * (1 - share))
-        os.truncate(appended, kept)
-        return size - kept
+    def appended(self) -> tuple[Path, int]:
+        """The file that the store appends to, and its size in bytes."""
+        files = (self.settings.data_dir / "redis").glob("appendonlydir/*.incr.aof")
+        newest = max(files, key=lambda path: path.stat().st_mtime)
+        return newest, newest.stat().st_size
+
+    def await_materialized(self) -> None:
+        """Wait for the end of a materialize that was begun."""
+        if self._materializing is not None:
+            self._materializing.wait(UP_WITHIN_S)
 
     @property
-    def _stream(self) -> tuple[str, ...]:
-        return ("stack.services", "stream", "--folds", str(len(self.folds)))
+    def _stream(self) -> list[tuple[str, ...]]:
+        start = ("stack.services", "stream", "--only")
+        return [(*start, "fold", "--folds", str(len(self.folds))), (*start, "archive")]
 
     def _spawn(self, *module: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", *module]
         quiet = subprocess.DEVNULL
         return subprocess.Popen(command, cwd=PROJECT_ROOT, env=self._environment, stdout=quiet, stderr=quiet)
 
-    def _await_spawned(self) -> None:
-        for process in (self._starting, self._materializing):
-            if process is not None:
-                process.wait(UP_WITHIN_S)
+    def _await_started(self) -> None:
+        for process in self._starting:
+            process.wait(UP_WITHIN_S)
+
+    def _end_materialize(self) -> None:
+        """It is none of the stack's processes, and may have been stopped by a signal."""
+        with suppress(psutil.NoSuchProcess):
+            if self._materializing is not None:
+                for process in psutil.Process(self._materializing.pid).children(recursive=True):
+                    process.kill()
+                self.await_materialized()
 
     def _run(self, *module: str) -> None:
         command = [sys.executable, "-m", *module]
