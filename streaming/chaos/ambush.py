@@ -1,4 +1,4 @@
-"""Ambushes: a victim stops or kills itself at a chosen line, right before or right after it moves a view's positions.
+"""Ambushes: a victim stops or kills itself at a chosen line, before or after it moves a view's positions.
 
 The chaos lays one as a file; the first victim of that role that comes to the line takes the file away under its own pid and
 sends itself the signal. The line is StoreClient.commit, wrapped in the victims alone (in_victims/sitecustomize.py); what they
@@ -24,7 +24,8 @@ VARIABLE = "CHAOS_AMBUSHES"
 """The folder of the ambushes, in the environment of every victim."""
 
 FOLD, MATERIALIZE = "fold", "materialize"
-BEFORE, AFTER = "before", "after"
+BEFORE, ANSWERED, MOVED = "before", "answered", "moved"
+"""Before the store is asked to move positions, once it has answered, whatever it said, and once it has moved them."""
 LOOK_EVERY_S = 0.02
 
 
@@ -108,7 +109,9 @@ class _Wrapping(importlib.abc.MetaPathFinder):
         def ambushed(this: Any, commits: Sequence[Any]) -> Any:
             self._pass(BEFORE, commits)
             answers = commit(this, commits)
-            self._pass(AFTER, commits)
+            self._pass(ANSWERED, commits)
+            if all(answer == "ok" for answer in answers):
+                self._pass(MOVED, commits)
             return answers
 
         client.commit = ambushed

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from plumbline import FeatureStore
 from streaming import manifests
-from streaming.chaos.ambush import AFTER, BEFORE, FOLD, MATERIALIZE
+from streaming.chaos.ambush import ANSWERED, BEFORE, FOLD, MATERIALIZE, MOVED
 from streaming.chaos.ends import last_offsets
 from streaming.chaos.storm import Tell
 from streaming.chaos.victims import NotUp, Victims
@@ -18,8 +18,8 @@ from streaming.event_topics import TRANSACTIONS
 
 VIEW = "user_activity"
 """The view whose positions victims are caught at; of the scenes' topic."""
-CAUGHT_WITHIN_S = 120.0
-GOES_ON_WITHIN_S = 120.0
+CAUGHT_WITHIN_S = 600.0
+GOES_ON_WITHIN_S = 600.0
 LOOK_EVERY_S = 0.2
 REWINDS = 3
 """The store may begin a new file just then; how often the scene is tried."""
@@ -55,9 +55,9 @@ class Scenes:
         self._victims.begin_materialize(VIEW)
         materialize = self._catch(MATERIALIZE, BEFORE, signal.SIGSTOP)
         self._tell("stopped a fold with a batch, and materialize with newer states, before each moves the positions")
-        self._victims.ambushes.lay(FOLD, AFTER, VIEW, signal.SIGSTOP)
+        self._victims.ambushes.lay(FOLD, ANSWERED, VIEW, signal.SIGSTOP)
         os.kill(fold, signal.SIGCONT)
-        self._victims.ambushes.caught(FOLD, AFTER, CAUGHT_WITHIN_S)
+        self._victims.ambushes.caught(FOLD, ANSWERED, CAUGHT_WITHIN_S)
         os.kill(materialize, signal.SIGCONT)
         self._victims.await_materialized()
         self._tell("the fold wrote first, then materialize moved the positions")
@@ -66,7 +66,7 @@ class Scenes:
 
     def fold_dies_as_its_positions_move(self) -> None:
         """Killed as soon as the positions have moved: nothing of the batch may be missing then."""
-        self._catch(FOLD, AFTER, signal.SIGKILL)
+        self._catch(FOLD, MOVED, signal.SIGKILL)
         self._tell("kill -9 a fold as soon as it had moved the positions")
         self._victims.heal()
 

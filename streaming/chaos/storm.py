@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from streaming.chaos.ambush import AFTER, BEFORE, FOLD
+from streaming.chaos.ambush import BEFORE, FOLD, MOVED
 from streaming.chaos.victims import Victims
 
 SHARES_OF_WIPES = (0.3, 0.65)
@@ -105,9 +105,9 @@ class Storm:
             os.kill(pid, signal.SIGCONT)
 
     def _kill_mid_batch(self) -> None:
-        moment = self._random.choice([BEFORE, AFTER])
+        moment, words = self._random.choice([(BEFORE, "before it moved"), (MOVED, "as soon as it had moved")])
         if self._catch(moment, signal.SIGKILL):
-            self._tell(f"kill -9 a fold {moment} it moved the positions")
+            self._tell(f"kill -9 a fold {words} the positions")
 
     def _catch(self, moment: str, number: signal.Signals) -> int | None:
         self._victims.ambushes.lay(FOLD, moment, self._random.choice(VIEWS), number)
