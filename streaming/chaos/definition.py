@@ -17,6 +17,9 @@ RELATIVE, OF_MAGNITUDE = 1e-9, 3e-15
 """How far a std may be off, relative to itself or to the largest magnitude (design, section 2); everything else is exact."""
 
 
+SORTED_BY = ["event_timestamp", "created_timestamp", "event_id"]
+
+
 @dataclass(frozen=True)
 class Feature:
     """One aggregation of a view; times in microseconds."""
@@ -56,8 +59,9 @@ class Entities:
     def __init__(self, features: Sequence[Feature], join_keys: Sequence[str], events: pd.DataFrame) -> None:
         self.features = features
         self.join_keys = sorted(join_keys)
-        known = events.dropna(subset=self.join_keys)
-        known = known.sort_values(["event_timestamp", "created_timestamp", "event_id"], kind="stable")
+        columns = {*SORTED_BY, "source_partition", "source_offset", *self.join_keys, *(f.column for f in self.features)}
+        known = events[sorted(columns)].dropna(subset=self.join_keys)
+        known = known.sort_values(SORTED_BY, kind="stable")
         self._rows = {key: np.asarray(rows) for key, rows in known.groupby(self.join_keys, sort=False).indices.items()}
         self._at, self._partition, self._offset = (
             known[name].to_numpy(np.int64) for name in ("event_timestamp", "source_partition", "source_offset")

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,7 +51,9 @@ class Topic:
 
 def read_topic(bootstrap_servers: str, topic: EventTopic) -> Topic:
     """Read a topic from its beginning to its present end and judge every record."""
-    rows = [_row(topic, record) for record in read_records(bootstrap_servers, topic.name)]
+    texts: dict[str, str] = {}
+    rows = [_row(topic, record, texts) for record in read_records(bootstrap_servers, topic.name)]
+    rows.sort(key=lambda row: (row[0], row[1]))
     columns = ["source_partition", "source_offset", "checksum", "poison", "event_id", "event_timestamp", "created_timestamp"]
     table = pd.DataFrame(rows, columns=[*columns, *TEXTS[topic.name], *NUMBERS[topic.name]])
     for name in ("event_timestamp", *NUMBERS[topic.name]):
@@ -61,19 +64,17 @@ def read_topic(bootstrap_servers: str, topic: EventTopic) -> Topic:
     return Topic(topic, _with_columns_of_one_row(table, topic), ends)
 
 
-def read_records(bootstrap_servers: str, topic: str) -> list[Any]:
-    """Every record of a topic up to its present end, partition by partition in the order of offsets."""
+def read_records(bootstrap_servers: str, topic: str) -> Iterator[Any]:
+    """Every record of a topic up to its present end, each partition's in the order of offsets; none is kept."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest", enable_auto_commit=False)
     with consumer:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
         ends = consumer.end_offsets(partitions)
         consumer.assign(partitions)
         consumer.seek_to_beginning(*partitions)
-        found: dict[int, list[Any]] = defaultdict(list)
         while any(consumer.position(partition) < end for partition, end in ends.items()):
             for partition, records in consumer.poll(timeout_ms=500, max_records=20_000).items():
-                found[partition.partition] += [record for record in records if record.offset < ends[partition]]
-    return [record for number in sorted(found) for record in found[number]]
+                yield from (record for record in records if record.offset < ends[partition])
 
 
 def fates(table: pd.DataFrame, topic: EventTopic) -> list[str]:
@@ -99,7 +100,8 @@ def fates(table: pd.DataFrame, topic: EventTopic) -> list[str]:
     return found
 
 
-def _row(topic: EventTopic, record: Any) -> list[Any]:
+def _row(topic: EventTopic, record: Any, texts: dict[str, str]) -> list[Any]:
+    """A record as a row; of equal texts only one is kept, in `texts`."""
     place = [record.partition, record.offset, zlib.crc32(record.value or b"")]
     names = (*TEXTS[topic.name], *NUMBERS[topic.name])
     if POISON_HEADER in [(name, bytes(value)) for name, value in record.headers]:
@@ -107,7 +109,9 @@ def _row(topic: EventTopic, record: Any) -> list[Any]:
     event = json.loads(record.value)
     at = datetime.fromisoformat(event["event_timestamp"])
     at_us = (at - EPOCH) // MICROSECOND
-    return [*place, False, event["event_id"], at_us, record.timestamp * 1000, *(event.get(name) for name in names)]
+    values = [event["event_id"], *(event.get(name) for name in names)]
+    event_id, *columns = (texts.setdefault(value, value) if isinstance(value, str) else value for value in values)
+    return [*place, False, event_id, at_us, record.timestamp * 1000, *columns]
 
 
 def _with_columns_of_one_row(table: pd.DataFrame, topic: EventTopic) -> pd.DataFrame:
