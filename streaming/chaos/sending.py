@@ -60,7 +60,7 @@ class Sending:
     def _draw(self, producer: KafkaProducer, a_second: float, is_over: Callable[[], bool]) -> None:
         began, before = time.time(), self._drawn
         while not is_over():
-            while self._drawn < before + int((time.time() - began) * a_second) + 1:
+            while not is_over() and self._drawn < before + int((time.time() - began) * a_second) + 1:
                 for message in self._traffic.draw(time.time()):
                     self._send(producer, message)
                 self._drawn += 1
