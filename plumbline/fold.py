@@ -8,7 +8,7 @@ positions cut short, and a writer with an old batch (or an emptied store) is ref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 import pyarrow as pa
@@ -92,8 +92,7 @@ class Fold:
         self._load_positions([p for p in end_offsets if not self._is_loaded(p)])
         counts, accepted = self._decide(table)
         counted = table.filter(pa.array(accepted))
-        batches = [grouped(layout, self._keyspace, counted) for layout in self.layouts]
-        counts.unreadable = self._commit(batches, end_offsets)
+        counts.unreadable = self._commit(grouped(self.layouts, self._keyspace, counted), end_offsets)
         return counts
 
     def _decide(self, table: pa.Table) -> tuple[FoldCounts, np.ndarray]:
@@ -166,10 +165,11 @@ class Fold:
 
     def _not_given(self, batch: Batch, shards: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """The groups of some shards that hold rows the shard was not given, and the position of each one's shard."""
-        view = batch.layout.spec.name
-        places = zip(batch.shards.tolist(), batch.partitions.tolist(), strict=True)
-        known = (self._positions[shard, view, partition] for shard, partition in places)
-        positions = np.array([-1 if position is None else position for position in known], np.int64)
+        of_view = np.full((self._keyspace.shards, int(batch.partitions.max(initial=0)) + 1), -1, np.int64)
+        for shard, partition in product(range(self._keyspace.shards), np.unique(batch.partitions).tolist()):
+            position = self._positions[shard, batch.layout.spec.name, partition]
+            of_view[shard, partition] = -1 if position is None else position
+        positions = of_view[batch.shards, batch.partitions]
         groups = np.flatnonzero(np.isin(batch.shards, shards) & (batch.last_offsets > positions))
         return groups, positions[groups]
 

@@ -42,9 +42,35 @@ class Batch:
         return self.offsets[self.bounds[1:] - 1]
 
 
-def grouped(layout: Layout, keyspace: Keyspace, table: pa.Table) -> Batch:
-    """Events (in the order of each partition's offsets) as a view's groups; one with a null in the view's keys is in none."""
-    numbers, entities = distinct_entities(table, layout.spec.join_keys)
+@dataclass(frozen=True)
+class Groups:
+    """The rows of a batch by entity (of the views that share join keys) and partition.
+
+    order                        int64 (n,): rows of the batch, group after group; one with a null in the keys is in none
+    bounds, shards, partitions   as in a Batch
+    entities                     each group's, as the keys of states end
+    """
+
+    order: np.ndarray
+    bounds: np.ndarray
+    shards: np.ndarray
+    partitions: np.ndarray
+    entities: list[bytes]
+
+
+def grouped(layouts: Sequence[Layout], keyspace: Keyspace, table: pa.Table) -> list[Batch]:
+    """Events (in the order of each partition's offsets) as each view's groups."""
+    by_keys = {join_keys: _groups(join_keys, keyspace, table) for join_keys in {_keys_of(layout) for layout in layouts}}
+    offsets = table["source_offset"].to_numpy()
+    return [_batch(layout, keyspace, table, offsets, by_keys[_keys_of(layout)]) for layout in layouts]
+
+
+def _keys_of(layout: Layout) -> tuple[str, ...]:
+    return tuple(sorted(layout.spec.join_keys))
+
+
+def _groups(join_keys: tuple[str, ...], keyspace: Keyspace, table: pa.Table) -> Groups:
+    numbers, entities = distinct_entities(table, join_keys)
     partitions = table["source_partition"].to_numpy()
     group = numbers * (partitions.max(initial=0) + 1) + partitions
     known = np.flatnonzero(numbers >= 0)
@@ -52,16 +78,15 @@ def grouped(layout: Layout, keyspace: Keyspace, table: pa.Table) -> Batch:
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     first = order[starts]
     shards = np.array([keyspace.shard(entity) for entity in entities], np.int64)[numbers[first]]
+    of_groups = [entities[number] for number in numbers[first].tolist()]
+    return Groups(order, np.append(starts, len(order)), shards, partitions[first], of_groups)
+
+
+def _batch(layout: Layout, keyspace: Keyspace, table: pa.Table, offsets: np.ndarray, groups: Groups) -> Batch:
     prefixes = [keyspace.state_prefix(layout.spec, shard) for shard in range(keyspace.shards)]
-    return Batch(
-        layout,
-        rows_from_table(table, layout, layout.ordered).take(order),
-        table["source_offset"].to_numpy()[order],
-        np.append(starts, len(order)),
-        shards,
-        partitions[first],
-        [prefixes[shard] + entities[n] for shard, n in zip(shards.tolist(), numbers[first].tolist(), strict=True)],
-    )
+    keys = [prefixes[shard] + entity for shard, entity in zip(groups.shards.tolist(), groups.entities, strict=True)]
+    rows = rows_from_table(table, layout, layout.ordered).take(groups.order)
+    return Batch(layout, rows, offsets[groups.order], groups.bounds, groups.shards, groups.partitions, keys)
 
 
 def folded(

@@ -70,6 +70,8 @@ def distinct_entities(table: pa.Table, join_keys: Sequence[str]) -> tuple[np.nda
 
 def _distinct_keys(column: pa.Array) -> tuple[np.ndarray, list[bytes]]:
     codes, dictionary = _dense(column)
+    if _is_text(column.type):  # encoded just now, so every text stands there once
+        return codes, [_text_key(value) for value in dictionary.cast(pa.large_binary()).to_pylist()]
     encoded = [_key_bytes(value) for value in _plain_keys(dictionary)]
     numbers: dict[bytes, int] = {}
     # values that differ only below a microsecond, or as integer and float, are one key
@@ -96,12 +98,16 @@ def _plain_keys(column: pa.Array | pa.ChunkedArray) -> list[object]:
     return column.to_pylist()
 
 
+def _text_key(text: bytes) -> bytes:
+    return b"s" + struct.pack("<I", len(text)) + text
+
+
 def _key_bytes(value: object) -> bytes | None:
     if value is None:
         return None
     if isinstance(value, str):
-        kind, body = b"s", value.encode()
-    elif isinstance(value, bytes):
+        return _text_key(value.encode())
+    if isinstance(value, bytes):
         kind, body = b"b", value
     elif isinstance(value, bool | int | np.integer):
         kind, body = b"i", struct.pack("<q", int(value))
