@@ -49,11 +49,11 @@ ORDER = Mutant(
     "positions-first",
     "positions move before the states are written, so that a death in between loses the batch",
     (
-        ("plumbline/fold.py", "            writes = self._folded(pending, batches)\n",
+        ("plumbline/fold.py", "            writes, damaged = self._folded(pending, batches)\n",
          "            moved = self._client.commit([(self._moves(shard, end_offsets), []) for shard in pending])\n"
          "            if 'position' in moved:\n"
          "                raise PositionsLost('moved')\n"
-         "            writes = self._folded(pending, batches)\n"),
+         "            writes, damaged = self._folded(pending, batches)\n"),
         ("plumbline/fold.py", "self._client.commit([(moves[shard], writes[shard]) for shard in pending])",
          "self._client.commit([([], writes[shard]) for shard in pending])"),
     ),
