@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import great_expectations.expectations as gxe
+import pandas as pd
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from feature_repo.event_schema import EVENT_TYPES, LABELS, MAX_AMOUNT_CENTS, TRANSACTIONS
+from pipelines.checks import steadiness
 
 WARNING = FailureSeverity.WARNING
 FRESH_WITHIN = timedelta(days=7)
@@ -41,6 +43,35 @@ def of_labels(now: datetime) -> list[Expectation]:
         gxe.ExpectColumnValuesToBeInSet(column="is_fraud", value_set=[0, 1]),
         _known_after_it_happened(),
         gxe.ExpectColumnMaxToBeBetween(column="event_timestamp", max_value=now + timedelta(days=1)),
+    ]
+
+
+def of_days(days: pd.DataFrame) -> list[Expectation]:
+    """The suite of steadiness.days_of: a type of event is not silent for a day, nor logged several times."""
+    return [
+        gxe.ExpectColumnValuesToBeBetween(
+            column=str(kind),
+            min_value=steadiness.FEWEST,
+            max_value=steadiness.MOST,
+            severity=WARNING,
+            description=f"every day has {steadiness.FEWEST:g} to {steadiness.MOST:g} times the usual number of {kind} events; "
+            f"others: {', '.join(steadiness.unusual(days[kind])) or 'none'}",
+        )
+        for kind in days.columns
+    ]
+
+
+def of_shifts(shifts: dict[str, float]) -> list[Expectation]:
+    """The suite of steadiness.shifts_of: profiles are distributed as they were."""
+    return [
+        gxe.ExpectColumnValuesToBeBetween(
+            column=name,
+            max_value=steadiness.MOST_PSI,
+            severity=WARNING,
+            description=f"{name} of the newest quarter is distributed as in the older half (population stability index at most "
+            f"{steadiness.MOST_PSI:g}, found {found:.2f})",
+        )
+        for name, found in shifts.items()
     ]
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.event_schema import LABELS, TRANSACTIONS
+from pipelines.checks import steadiness
 from pipelines.checks.offline_docs import make_offline
 
 if TYPE_CHECKING:
@@ -56,8 +57,20 @@ def validate(events: Path, scratch: Path, now: datetime, previous: "Previous | N
         rows = _sample(files)
         if len(rows) and not findings.refusals:
             _judge(_run(context, name, suite, rows), name, findings)
+    _judge_steadiness(context, events, findings)
     make_offline(findings.docs)
     return findings
+
+
+def _judge_steadiness(context: Any, events: Path, findings: Findings) -> None:
+    """Say which days and which columns of profiles are not as the others; only ever a warning."""
+    from pipelines.checks import expectations
+
+    if not (days := steadiness.days_of(events / "transactions")).empty:
+        _judge(_run(context, "days", expectations.of_days(days), days), "days", findings)
+    for name in ("user_profile", "user_attributes"):
+        if (events / name).exists() and (shifts := steadiness.shifts_of(events / name)):
+            _judge(_run(context, name, expectations.of_shifts(shifts), pd.DataFrame([shifts])), name, findings)
 
 
 def _has(file: Path, schema: pa.Schema) -> bool:
