@@ -125,6 +125,7 @@ def transaction(**changed) -> dict[str, list]:
         "user_payments__payment_cents_mean_30d": 1_000.0,
         "user_payments__payment_cents_max_30d": 8_000,
         "user_payments__payment_cents_std_30d": 500.0,
+        "user_novelty__country_last_6h": "FR",
         "user_novelty__country_last_30d": "DE",
         "user_novelty__channel_last_30d": "online",
         "merchant_activity__payment_cents_mean_30d": 2_000.0,
@@ -152,6 +153,7 @@ def test_the_on_demand_view_computes_the_same_after_its_trip_through_the_registr
         "spent_1d_to_daily_mean_30d": 6.0,  # (4000 + 2000) / (30000 / 30)
         "events_1h_to_hourly_mean_7d": 3.0,  # 3 / (168 / 168)
         "country_changed": 1,
+        "country_changed_6h": 0,
         "channel_changed": 0,
     }
 

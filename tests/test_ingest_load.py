@@ -352,6 +352,11 @@ def test_the_simulator_goes_through_its_mapping_like_any_source(spark: "SparkSes
     assert found["label_delay_s"] == found["gap_s"] == pytest.approx(86_400, rel=0.01)
     assert {"credit_score", "country"} <= set(found["attributes"])
     assert pads.dataset(place.settings.profiles_path).count_rows() >= 60
+    market = pads.dataset(place.settings.events_dir / "market").to_table()
+    assert market.num_rows == 10
+    assert set(market.column_names) == {
+        "event_timestamp", "created_timestamp", "policy_rate", "eur_usd", "crypto_usd", "is_promotion",
+    }  # fmt: skip
     live = json.loads((tmp_path / "data" / "simulator" / "live.json").read_text())
     merchants = {name for user in live["users"] for name in user["merchants"]}
     assert merchants <= set(live["merchants"])

@@ -6,6 +6,7 @@ import os
 import subprocess
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -62,6 +63,9 @@ def world(tmp_path_factory, own_store):
     profile = {"user_id": "ada", "event_timestamp": now - timedelta(days=3), "created_timestamp": now, "credit_score": 700}
     settings.profiles_path.mkdir()
     pq.write_table(pa.table({name: [value] for name, value in profile.items()}), settings.profiles_path / "one.parquet")
+    rates = {"event_timestamp": now - timedelta(days=1), "created_timestamp": now - timedelta(days=1), "policy_rate": 2.5}
+    (settings.events_dir / "market").mkdir()
+    pq.write_table(pa.table({name: [value] for name, value in rates.items()}), settings.events_dir / "market" / "one.parquet")
     apply = feast_cli.command("apply")
     subprocess.run(apply, env={**os.environ, **store_environment(settings)}, check=True, capture_output=True)
     store = open_store(settings)
@@ -85,6 +89,16 @@ def test_every_feature_of_an_answer_is_recomputed_equal(world, answer):
     assert answer["features"][COUNT] == 4
     assert answer["features"]["user_profile__credit_score"] == 700
     assert recompute(world[1], answer)["transaction_context__amount_cents"] == 450
+
+
+def test_the_rates_of_a_day_join_training_rows_from_the_instant_they_were_published(world):
+    settings, store = world
+    (published,) = pq.read_table(settings.events_dir / "market")["event_timestamp"].to_pylist()
+    rows = pd.DataFrame({"user_id": "ada", "event_timestamp": [published - timedelta(seconds=1), published, datetime.now(UTC)]})
+
+    found = store.get_historical_features(rows, ["market:policy_rate"], full_feature_names=True).to_arrow()
+
+    assert found["market__policy_rate"].to_pylist() == [None, 2.5, 2.5]
 
 
 def test_events_after_the_positions_of_an_answer_are_not_counted(world, answer):

@@ -39,7 +39,7 @@ transaction_request = RequestSource(
                 "payment_cents_std_30d",
             ]
         ],
-        user_novelty[["country_last_30d", "channel_last_30d"]],
+        user_novelty[["country_last_6h", "country_last_30d", "channel_last_30d"]],
         merchant_activity[["payment_cents_mean_30d"]],
     ],
     schema=[
@@ -57,6 +57,7 @@ transaction_request = RequestSource(
         Field(name="spent_1d_to_daily_mean_30d", dtype=Float64),
         Field(name="events_1h_to_hourly_mean_7d", dtype=Float64),
         Field(name="country_changed", dtype=Int64),
+        Field(name="country_changed_6h", dtype=Int64),
         Field(name="channel_changed", dtype=Int64),
     ],
     mode="python",
@@ -98,5 +99,6 @@ def transaction_context(inputs: dict[str, Any]) -> dict[str, Any]:
             numbers("user_activity__event_id_count_1h"), numbers("user_activity__event_id_count_7d") / 168
         ),
         "country_changed": changed("transaction_country", "user_novelty__country_last_30d"),
+        "country_changed_6h": changed("transaction_country", "user_novelty__country_last_6h"),
         "channel_changed": changed("transaction_channel", "user_novelty__channel_last_30d"),
     }

@@ -14,7 +14,7 @@ user_novelty = windowed_view(
         *aggregate("device_id", "count_distinct", over=["1d", "30d"]),
         *aggregate("country", "count_distinct", over=["1d", "30d"]),
         *aggregate("channel", "count_distinct", over="1d"),
-        *aggregate("country", "last", over=["30d"]),
+        *aggregate("country", "last", over=["6h", "30d"]),
         *aggregate("channel", "last", over=["30d"]),
     ],
     description="How many different merchants, devices and countries a user meets.",

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
-from feast import FeatureView, Field, FileSource
+from feast import Entity, FeatureView, Field, FileSource
 from feast.types import Int64, String
 
 from feature_repo.features.entities import user
@@ -31,8 +31,12 @@ def loaded_fields(folder: Path) -> list[Field]:
     return columns(pa.schema([field for field in schema if field.name not in ROW_COLUMNS]))
 
 
-def slowly_changing(name: str, folder: Path, description: str, default: list[Field] | None = None) -> FeatureView | None:
-    """A view of the newest row of each user within TTL; `folder` holds Parquet with user_id and both timestamps.
+def slowly_changing(
+    name: str, folder: Path, description: str, entities: list[Entity], default: list[Field] | None = None
+) -> FeatureView | None:
+    """A view of the newest row of each entity within TTL; `folder` holds Parquet with its keys and both timestamps.
+
+    Without entities there is one row at a time for everybody, which training joins; it is not served.
 
     Where nothing was loaded the view has the default fields and is offline only, so that `feast materialize` does not
     look for its rows; without a default there is no view.
@@ -43,21 +47,23 @@ def slowly_changing(name: str, folder: Path, description: str, default: list[Fie
         return None
     return FeatureView(
         name=name,
-        entities=[user],
+        entities=entities,
         ttl=TTL,
-        schema=[Field(name=user.join_key, dtype=String), *fields],
+        schema=[*(Field(name=entity.join_key, dtype=String) for entity in entities), *fields],
         source=FileSource(
             name=f"{name}_log",
             path=str(folder),
             timestamp_field="event_timestamp",
             created_timestamp_column="created_timestamp",
         ),
-        online=bool(loaded),
+        online=bool(loaded and entities),
         description=description,
     )
 
 
-user_profile = slowly_changing("user_profile", SETTINGS.profiles_path, "A user's profile as it was known.", DEFAULT_SCHEMA)
-user_attributes = slowly_changing("user_attributes", ATTRIBUTES_PATH, "Further columns of a mapped source.")
+user_profile = slowly_changing(
+    "user_profile", SETTINGS.profiles_path, "A user's profile as it was known.", [user], DEFAULT_SCHEMA
+)
+user_attributes = slowly_changing("user_attributes", ATTRIBUTES_PATH, "Further columns of a mapped source.", [user])
 loaded_profiles = [view for view in (user_profile, user_attributes) if view is not None and view.online]
 """The slowly changing views that have rows behind them: what the feature services take."""

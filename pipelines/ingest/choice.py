@@ -48,7 +48,7 @@ def check_headers(files: list[SourceFile], mapping: Mapping) -> dict[str, str]:
     readers = [file.open() for file in files]
     for reader in readers:
         _check_columns(reader, mapping)
-    rules = mapping.attributes | mapping.profile
+    rules = mapping.slowly_changing
     return {name: declared_type(rule, _parquet_types(readers, rule)) for name, rule in rules.items()}
 
 

@@ -27,13 +27,13 @@ class MappedColumn:
 
 
 def mapped_columns(mapping: Mapping) -> list[MappedColumn]:
-    """In the order of the mapping: the log's columns, label, scenario, then profile and attributes."""
+    """In the order of the mapping: the log's columns, label, scenario, then profile, attributes and market."""
     found = [MappedColumn(name, name, _source(rule), name) for name, rule in mapping.columns.items()]
     if mapping.label:
         found.append(MappedColumn("label", "is_fraud", mapping.label.column, "label"))
     if mapping.scenario:
         found.append(MappedColumn("scenario", "scenario", _source(mapping.scenario), "scenario"))
-    for group, rules in (("profile", mapping.profile), ("attributes", mapping.attributes)):
+    for group, rules in (("profile", mapping.profile), ("attributes", mapping.attributes), ("market", mapping.market)):
         found += [MappedColumn(f"{group}.{name}", f"extra_{name}", _source(rule), name) for name, rule in rules.items()]
     return found
 

@@ -47,8 +47,7 @@ class Converter:
         self.scenario = text_reader(mapping.scenario, place) if mapping.scenario else None
         self.label = _LabelReader(mapping.label, place) if mapping.label else None
         self.extras = [
-            Named(name, attribute_reader(rule, place, attribute_types[name]))
-            for name, rule in (mapping.attributes | mapping.profile).items()
+            Named(name, attribute_reader(rule, place, attribute_types[name])) for name, rule in mapping.slowly_changing.items()
         ]
 
     def __call__(self, values: Sequence[Any]) -> StagedRow:

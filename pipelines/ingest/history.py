@@ -136,9 +136,14 @@ def _write(staging: Staging, mapping: Mapping, loaded: Loaded, files: list[Sourc
         log_files.write_log(labelled, log_files.labels, LABELS, shift_us, events / "labels")
     else:
         log_files.write_empty_log(LABELS, events / "labels")
-    for folder, rules in (("user_profile", mapping.profile), ("user_attributes", mapping.attributes)):
+    for folder, rules in (
+        ("user_profile", mapping.profile),
+        ("user_attributes", mapping.attributes),
+        ("market", mapping.market),
+    ):
         if rules:
-            _write_profiles(rows, {name: loaded.attributes[name] for name in rules}, shift_us, events / folder)
+            key = () if folder == "market" else ("user_id",)
+            _write_changes(rows, key, {name: loaded.attributes[name] for name in rules}, shift_us, events / folder)
     if mapping.scenario or mapping.inject_scenarios:
         _write_scenario(rows, loaded)
     else:
@@ -173,10 +178,10 @@ def _with_scenarios(staging: Staging, rows: DataFrame, loaded: Loaded) -> DataFr
     return honest.unionByName(injected, allowMissingColumns=True)
 
 
-def _write_profiles(rows: DataFrame, names: dict[str, str], shift_us: int, folder: Path) -> None:
-    """One row for each event that has any of the values: a row without one says nothing about the user."""
+def _write_changes(rows: DataFrame, key: tuple[str, ...], names: dict[str, str], shift_us: int, folder: Path) -> None:
+    """One row for each event that has any of the values: a row without one says nothing."""
     has_any = sf.coalesce(*(sf.col(f"extra_{name}") for name in names)).isNotNull()
-    shape, schema = log_files.profiles(names), log_files.profile_schema(names)
+    shape, schema = log_files.changes(key, names), log_files.change_schema(key, names)
     log_files.write_flat(rows.where(has_any).orderBy("event_timestamp", "event_id"), shape, schema, shift_us, folder)
 
 

@@ -36,23 +36,22 @@ def labels(rows: pa.Table, shift_us: int) -> pa.Table:
     return _shaped(add_label_columns(moved), LABELS)
 
 
-def profiles(names: dict[str, str]) -> Callable[[pa.Table, int], pa.Table]:
-    """A shaper of slowly changing rows: the user, the two times, and `names` (name -> type) made from their texts."""
+def changes(key: tuple[str, ...], names: dict[str, str]) -> Callable[[pa.Table, int], pa.Table]:
+    """A shaper of slowly changing rows: the key's columns, the two times, and `names` (name -> type) made from their texts."""
 
     def shaped(rows: pa.Table, shift_us: int) -> pa.Table:
         moved = _moved(rows, shift_us)
         columns = [_typed(rows[f"extra_{name}"], kind, shift_us) for name, kind in names.items()]
-        return pa.table(
-            [moved["user_id"], moved["event_timestamp"], moved["created_timestamp"], *columns],
-            schema=profile_schema(names),
-        )
+        times = [moved["event_timestamp"], moved["created_timestamp"]]
+        return pa.table([*(moved[name] for name in key), *times, *columns], schema=change_schema(key, names))
 
     return shaped
 
 
-def profile_schema(names: dict[str, str]) -> pa.Schema:
+def change_schema(key: tuple[str, ...], names: dict[str, str]) -> pa.Schema:
+    keys = [(name, pa.string()) for name in key]
     own = [(name, ARROW_TYPES[kind]) for name, kind in names.items()]
-    return pa.schema([("user_id", pa.string()), ("event_timestamp", TIMESTAMP), ("created_timestamp", TIMESTAMP), *own])
+    return pa.schema([*keys, ("event_timestamp", TIMESTAMP), ("created_timestamp", TIMESTAMP), *own])
 
 
 def write_log(

@@ -1,5 +1,6 @@
 """A mapping: which column of a source becomes which column of the log, and how; one flat YAML object, read strictly."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from plumbline.durations import microseconds
 
 EVENT_COLUMNS = ("event_id", "event_timestamp", "created_timestamp", *(name for name, _ in TRANSACTION_PAYLOAD))
 NEED_A_SOURCE = ("event_timestamp", "user_id")
-SLOWLY_CHANGING = ("attributes", "profile")
+SLOWLY_CHANGING = ("attributes", "profile", "market")
 SWITCHES = ("shift_to_now", "inject_scenarios")
 KEYS = (*EVENT_COLUMNS, "label", "scenario", *SLOWLY_CHANGING, *SWITCHES)
 LABEL_KEYS = ("column", "delay", "positive", "created_timestamp")
@@ -40,6 +41,7 @@ class Mapping:
     """A whole mapping. `columns` holds the log's columns that have a rule; `name` says where it came from.
 
     attributes, profile   slowly changing columns of the user: name -> rule
+    market                slowly changing columns that are the same for everybody: name -> rule
     shift_to_now          the newest kept event is moved to the time of loading, everything else with it
     inject_scenarios      simulated frauds are added to the source's own events, which get simulated labels
     """
@@ -50,12 +52,18 @@ class Mapping:
     scenario: Rule | None
     attributes: dict[str, Rule]
     profile: dict[str, Rule]
+    market: dict[str, Rule]
     shift_to_now: bool
     inject_scenarios: bool
 
+    @property
+    def slowly_changing(self) -> dict[str, Rule]:
+        """The rules of all slowly changing columns, which have different names."""
+        return self.attributes | self.profile | self.market
+
     def source_columns(self) -> list[str]:
         """Every column of the source that some rule names, once, in the order of the mapping."""
-        rules = [*self.columns.values(), *self.attributes.values(), *self.profile.values()]
+        rules = [*self.columns.values(), *self.slowly_changing.values()]
         rules += [rule for rule in (self.scenario, self.label and self.label.known_at) if rule]
         names = [name for rule in rules for name in rule.columns] + ([self.label.column] if self.label else [])
         return list(dict.fromkeys(names))
@@ -81,6 +89,7 @@ def read_mapping(path: Path) -> Mapping:
         scenario=read_rule(document["scenario"], "text", f"{where}: scenario") if "scenario" in document else None,
         attributes=_slowly_changing(document, "attributes", where),
         profile=_slowly_changing(document, "profile", where),
+        market=_slowly_changing(document, "market", where),
         shift_to_now=_switch(document, "shift_to_now", where),
         inject_scenarios=_switch(document, "inject_scenarios", where),
     )
@@ -99,8 +108,9 @@ def _refuse_what_makes_no_sense(mapping: Mapping, where: str) -> None:
     for value in written:
         if value not in EVENT_TYPES:
             raise LoadRefused(f"{where}: event_type {value!r} is none of {', '.join(EVENT_TYPES)}.")
-    if both := mapping.attributes.keys() & mapping.profile.keys():
-        raise LoadRefused(f"{where}: {min(both)!r} stands in attributes and in profile; give it one place.")
+    for one, other in itertools.combinations(SLOWLY_CHANGING, 2):
+        if both := getattr(mapping, one).keys() & getattr(mapping, other).keys():
+            raise LoadRefused(f"{where}: {min(both)!r} stands in {one} and in {other}; give it one place.")
     if mapping.label and mapping.inject_scenarios:
         raise LoadRefused(f"{where}: inject_scenarios simulates labels, so it cannot stand beside `label`.")
 

@@ -37,7 +37,7 @@ class ParseFiles:
 
     @property
     def schema(self) -> pa.Schema:
-        return staged_schema(list(self.mapping.attributes | self.mapping.profile))
+        return staged_schema(list(self.mapping.slowly_changing))
 
     def __call__(self, places: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in places:

@@ -20,7 +20,7 @@ def put_in_place(settings: Settings, loaded: Loaded, docs: Path, now_us: int) ->
     for log in sorted(folder for folder in loaded.events.iterdir() if folder.is_dir()):
         rows = sum(pq.read_metadata(file).num_rows for file in log.rglob("*.parquet"))
         replacement.write_manifest(log, generation, loaded.shift_us, rows, iso_text(now_us))
-    replacement.carry_over(events, loaded.events, replaced_whole=("user_profile", "user_attributes"))
+    replacement.carry_over(events, loaded.events, replaced_whole=("user_profile", "user_attributes", "market"))
     replacement.replace(events, loaded.events)
     for new, place in (
         (loaded.quarantine, settings.quarantine_path),

@@ -4,23 +4,28 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator
 
+from pipelines.simulate.scenarios import ACCOUNT_TAKEOVER, CARD_TESTING, IMPOSSIBLE_TRAVEL, LEAKED_CARD
+from pipelines.simulate.surroundings import PROMOTION_VOLUME, is_promotion
 from pipelines.simulate.world import (
     CATEGORIES,
     COUNTRIES,
     COUNTRY_SHARES,
+    DAY_US,
     DEVICES_A_USER,
     HOLD_SHARES,
     ONLINE_SHARES,
     World,
 )
 
-DAY_US = 86_400_000_000
 HOUR_US = 3_600_000_000
 MINUTE_US = 60_000_000
 HOURLY = np.array([2, 1, 1, 1, 1, 2, 4, 7, 9, 8, 8, 10, 12, 10, 8, 8, 9, 11, 12, 10, 7, 5, 4, 3], dtype=float)
 WEEKDAYS = np.array([0.96, 0.95, 0.97, 0.98, 1.06, 1.12, 0.96])
 MICRO = np.flatnonzero(np.isin(CATEGORIES, ["transit", "parking", "digital"]))
 CASH_CENTS = np.array([2_000, 5_000, 10_000, 15_000, 20_000, 30_000])
+REMOTE_SHARES = {LEAKED_CARD: 1.0, CARD_TESTING: 0.9, ACCOUNT_TAKEOVER: 0.7}
+"""Least share of payments online, by scenario: who stole a number or a password mostly has no card to show."""
+
 VIEWS_A_DAY = 0.45
 WITHDRAWALS_A_DAY = 0.05
 """An event frame has the columns user, t_us, event_type, merchant and amount_cents (-1: none), device, scenario."""
@@ -30,7 +35,7 @@ def everyday_events(rng: Generator, world: World, since_us: int, until_us: int) 
     """All honest events in [since_us, until_us), in no order."""
     days = (until_us - since_us) / DAY_US
     payments = _payments(rng, world, since_us, days)
-    _travel(rng, world, payments, since_us, days)
+    _travel(rng, world, payments)
     payments = pd.concat([payments, _micro_bursts(rng, world, since_us, days)], ignore_index=True)
     payments["amount_cents"] = amounts(rng, world, payments["user"].to_numpy(), payments["merchant"].to_numpy())
     frames = [
@@ -53,10 +58,10 @@ def amounts(rng: Generator, world: World, user: np.ndarray, merchant: np.ndarray
 
 
 def times(rng: Generator, world: World, user: np.ndarray, since_us: int, days: float) -> np.ndarray:
-    """An instant for each user entry: a day by weekday, an hour by the common curve and the user's own shift."""
+    """An instant for each user entry: a day by weekday and promotion, an hour by the common curve and the user's own shift."""
     whole_days = int(np.ceil(days))
-    weekday = (since_us // DAY_US + 3 + np.arange(whole_days)) % 7  # 1970-01-01 was a Thursday
-    weight = WEEKDAYS[weekday]
+    date = since_us // DAY_US + np.arange(whole_days)
+    weight = WEEKDAYS[(date + 3) % 7] * np.where(is_promotion(date), PROMOTION_VOLUME, 1.0)  # 1970-01-01 was a Thursday
     day = rng.choice(whole_days, len(user), p=weight / weight.sum())
     hour = (rng.choice(24, len(user), p=HOURLY / HOURLY.sum()) + rng.random(len(user)) + world.hour_shift[user]) % 24
     return since_us // DAY_US * DAY_US + day * DAY_US + (hour * HOUR_US).astype(np.int64)
@@ -92,20 +97,16 @@ def _payments(rng: Generator, world: World, since_us: int, days: float) -> pd.Da
     return _frame(user, times(rng, world, user, since_us, days), "payment", merchant, -1)
 
 
-def _travel(rng: Generator, world: World, payments: pd.DataFrame, since_us: int, days: float) -> None:
-    """One user in seven is abroad for 3 to 10 days: all its payments of those days are at merchants it never met."""
-    goes = rng.random(world.users) < 0.15
-    begins = since_us + (rng.random(world.users) * days * DAY_US).astype(np.int64)
-    ends = begins + rng.integers(3, 11, world.users) * DAY_US
+def _travel(rng: Generator, world: World, payments: pd.DataFrame) -> None:
+    """Who is on a trip pays at merchants there, in place: nearly all of them new to the user."""
     user, t_us = payments["user"].to_numpy(), payments["t_us"].to_numpy()
-    away = goes[user] & (t_us >= begins[user]) & (t_us < ends[user])
-    there = (world.user_country + rng.integers(1, len(COUNTRIES), world.users)) % len(COUNTRIES)
-    payments.loc[away, "merchant"] = world.pick_merchants(rng, there[user[away]])
+    away = world.is_away(user, t_us)
+    payments.loc[away, "merchant"] = world.pick_merchants(rng, world.trip_country[user[away]])
 
 
 def _micro_bursts(rng: Generator, world: World, since_us: int, days: float) -> pd.DataFrame:
     """A day in town: several small payments for parking, transport or games within the hour, often at new merchants."""
-    starter = _counts(rng, np.minimum(world.payments_a_day, 2) * 0.03, days)
+    starter = _counts(rng, np.minimum(world.payments_a_day, 2) * 0.01, days)
     start_us = times(rng, world, starter, since_us, days)
     sizes = rng.integers(3, 9, len(starter))
     user, start_us = np.repeat(starter, sizes), np.repeat(start_us, sizes)
@@ -142,9 +143,16 @@ def _views(rng: Generator, world: World, since_us: int, days: float) -> pd.DataF
 
 
 def channels(rng: Generator, world: World, events: pd.DataFrame) -> np.ndarray:
-    """online, card_present, atm or app, by event type and the merchant's category."""
-    merchant = events["merchant"].to_numpy()
-    is_online = rng.random(len(events)) < np.where(merchant >= 0, ONLINE_SHARES[world.merchant_category[merchant]], 0)
-    paid = np.where(is_online, "online", "card_present")
+    """online, card_present, atm or app, by event type and the merchant's category.
+
+    A card is present where its user is; elsewhere the payment is online, unless the card was copied.
+    """
+    user, t_us, merchant = (events[name].to_numpy() for name in ("user", "t_us", "merchant"))
+    is_elsewhere = (merchant >= 0) & (world.merchant_country[merchant] != world.country_of(user, t_us))
+    share = np.where(is_elsewhere, 1.0, ONLINE_SHARES[world.merchant_category[merchant]])
+    for scenario, least in REMOTE_SHARES.items():
+        share = np.where(events["scenario"] == scenario, np.maximum(share, least), share)
+    share = np.where(events["scenario"] == IMPOSSIBLE_TRAVEL, 0.0, share)
+    paid = np.where(rng.random(len(events)) < share, "online", "card_present")
     kind = events["event_type"].to_numpy()
     return np.where(kind == "view", "app", np.where(kind == "withdrawal", "atm", paid))

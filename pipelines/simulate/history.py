@@ -11,7 +11,8 @@ from numpy.random import Generator
 
 from pipelines.simulate import everyday, scenarios, slow_frauds
 from pipelines.simulate.raw_fields import raw_fields
-from pipelines.simulate.world import COUNTRIES, World, make_world
+from pipelines.simulate.surroundings import broken, surroundings
+from pipelines.simulate.world import COUNTRIES, DAY_US, World, make_world
 
 SEED = 7
 MERCHANTS_A_USER = 0.4
@@ -24,8 +25,8 @@ NEW_ACCOUNT_DAYS = 365
 UNEXPLAINED = 0.0006
 
 
-def write_raw_files(folder: Path, users: int, days: int, seed: int = SEED) -> list[Path]:
-    """Write the whole history as CSV.gz files in time order, a new folder's worth; returns their paths.
+def write_raw_files(folder: Path, users: int, days: int, seed: int = SEED) -> int:
+    """Write the whole history as part-NN.csv.gz files in time order, a new folder's worth; returns the number of events.
 
     Times are RFC 3339 in UTC, amounts in currency units with two decimals, an empty field is absent.
     """
@@ -38,12 +39,12 @@ def write_raw_files(folder: Path, users: int, days: int, seed: int = SEED) -> li
         table = pa.Table.from_pandas(rows.iloc[part], preserve_index=False)
         with gzip.open(path, "wb", compresslevel=1) as file:
             pcsv.write_csv(table, file, pcsv.WriteOptions(quoting_style="needed"))
-    return paths
+    return len(rows)
 
 
 def raw_rows(rng: Generator, users: int, days: int) -> pd.DataFrame:
     """Every event of the simulated world in time order, one column a field of the raw files."""
-    since_us = UNTIL_US - days * everyday.DAY_US
+    since_us = UNTIL_US - days * DAY_US
     world = make_world(rng, users, max(int(users * MERCHANTS_A_USER), 60), since_us, UNTIL_US)
     honest = everyday.everyday_events(rng, world, since_us, UNTIL_US)
     slow_frauds.turn_merchants(rng, world, honest, since_us, days)
@@ -52,7 +53,9 @@ def raw_rows(rng: Generator, users: int, days: int) -> pd.DataFrame:
     events = events[events["t_us"] < UNTIL_US].sort_values(["t_us", "user", "event_type"], ignore_index=True)
     unexplained = (rng.random(len(events)) < UNEXPLAINED) & (events["event_type"] == "payment") & events["scenario"].isna()
     events.loc[unexplained, "scenario"] = "unexplained"
-    return raw_fields(rng, world, events, span_s=days * 86_400.0)
+    events = broken(events, (events["t_us"].to_numpy() - since_us) // DAY_US, days)
+    around = surroundings(rng.spawn(1)[0], since_us // DAY_US, days)
+    return raw_fields(rng, world, events, around, since_us, days)
 
 
 def fraud_events(rng: Generator, world: World, since_us: int, days: int) -> pd.DataFrame:
@@ -80,7 +83,7 @@ def _background(world: World, days: int) -> scenarios.Background:
         small_merchants=lambda rng, user: everyday.micro_merchants(rng, world, user),
         amounts=lambda rng, user, merchant: everyday.amounts(rng, world, user, merchant),
         has_withdrawals=True,
-        pace=scenarios.pace_of(days * everyday.DAY_US),
+        pace=scenarios.pace_of(days * DAY_US),
     )
 
 

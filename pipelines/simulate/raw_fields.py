@@ -5,21 +5,24 @@ import pandas as pd
 from numpy.random import Generator
 
 from pipelines.simulate import everyday, reports
-from pipelines.simulate.world import CATEGORIES, COUNTRIES, DEVICES_A_USER, World
+from pipelines.simulate.surroundings import Surroundings, rise
+from pipelines.simulate.world import CATEGORIES, COUNTRIES, DAY_US, DEVICES_A_USER, World
 
 MONEY = ("payment", "hold", "withdrawal")
 ATMS_A_COUNTRY = 40
 HALF_HOUR_US = 1_800_000_000
 
 
-def raw_fields(rng: Generator, world: World, events: pd.DataFrame, span_s: float) -> pd.DataFrame:
-    """The raw files' columns of `events` (an event frame in time order of a source that spans `span_s` seconds)."""
+def raw_fields(
+    rng: Generator, world: World, events: pd.DataFrame, around: Surroundings, since_us: int, days: int
+) -> pd.DataFrame:
+    """The raw files' columns of `events` (an event frame in time order, of the `days` from `since_us` on)."""
     user, t_us, merchant = (events[name].to_numpy() for name in ("user", "t_us", "merchant"))
     kind, cents = events["event_type"].to_numpy(), events["amount_cents"].to_numpy()
     channel = everyday.channels(rng, world, events)
-    country = COUNTRIES[np.where(merchant >= 0, world.merchant_country[merchant], world.user_country[user])]
+    country = COUNTRIES[np.where(merchant >= 0, world.merchant_country[merchant], world.country_of(user, t_us))]
     is_fraud = events["scenario"].notna().to_numpy()
-    label, known_us = reports.reported(rng, is_fraud, t_us, reports.label_delay_s(span_s))
+    label, known_us = reports.reported(rng, is_fraud, t_us, reports.label_delay_s(days * 86_400.0))
     is_money, is_cash = np.isin(kind, MONEY), kind == "withdrawal"
     merchant_ids = _merchant_ids(rng, is_cash, merchant, country)
     category = np.where(is_cash, "cash", CATEGORIES[world.merchant_category[merchant]])
@@ -41,20 +44,27 @@ def raw_fields(rng: Generator, world: World, events: pd.DataFrame, span_s: float
         "reported_at": _only(is_money, _iso(known_us)),
         "scenario": events["scenario"].to_numpy(),
     }
-    return pd.DataFrame(fields | _profiles(rng, world, user, t_us))
+    day = ((t_us - since_us) // DAY_US).clip(0, days - 1)
+    return pd.DataFrame(fields | _profiles(rng, world, user, t_us, rise(day, days)) | _market(around, day))
 
 
-def _profiles(rng: Generator, world: World, user: np.ndarray, t_us: np.ndarray) -> dict[str, np.ndarray]:
+def _market(around: Surroundings, day: np.ndarray) -> dict[str, np.ndarray]:
+    """What was published for each day, given with the day's first event, empty elsewhere."""
+    is_first = np.diff(day, prepend=-1) > 0
+    return {name: _only(is_first, series[day].astype(str)) for name, series in vars(around).items()}
+
+
+def _profiles(rng: Generator, world: World, user: np.ndarray, t_us: np.ndarray, raised: np.ndarray) -> dict[str, np.ndarray]:
     """Profile fields, given where a user is first seen in a fortnight (scores are renewed then), empty elsewhere."""
-    fortnight = (t_us - t_us.min()) // (14 * everyday.DAY_US)
+    fortnight = (t_us - t_us.min()) // (14 * DAY_US)
     is_first = ~pd.DataFrame({"user": user, "fortnight": fortnight}).duplicated().to_numpy()
     drift = rng.normal(0, 8, (world.users, int(fortnight.max()) + 1)).cumsum(axis=1)
     score = (world.credit_score[user] + drift[user, fortnight]).clip(300, 850).astype(np.int64)
     age_band = np.array(["18-24", "25-34", "35-49", "50-64", "65+"])[np.digitize(world.age[user], [25, 35, 50, 65])]
-    days = world.account_age_days[user] + (t_us - t_us.min()) // everyday.DAY_US
+    days = world.account_age_days[user] + (t_us - t_us.min()) // DAY_US
     columns = {
         "credit_score": score,
-        "income": world.income_cents[user] // 100,
+        "income": (world.income_cents[user] * raised).astype(np.int64) // 100,
         "home_country": COUNTRIES[world.user_country[user]],
         "age_band": age_band,
         "account_age_days": days,

@@ -1,4 +1,4 @@
-"""Frauds as sequences: card testing and account takeover, with the amounts and merchants of honest payments."""
+"""The names of the scenarios, and frauds as sequences, with amounts and merchants of honest payments: testing and takeover."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,10 @@ from numpy.random import Generator
 
 CARD_TESTING = "card_testing"
 ACCOUNT_TAKEOVER = "account_takeover"
+COLLUSION = "collusion"
+BAD_TERMINAL = "bad_terminal"
+IMPOSSIBLE_TRAVEL = "impossible_travel"
+LEAKED_CARD = "leaked_card"
 HOUR_US = 3_600_000_000
 LONGEST_US = 60 * HOUR_US
 REPEATED = 0.45

@@ -8,15 +8,15 @@ import pandas as pd
 from numpy.random import Generator
 
 from pipelines.simulate import everyday
-from pipelines.simulate.world import COUNTRIES, World
+from pipelines.simulate.scenarios import BAD_TERMINAL, COLLUSION, IMPOSSIBLE_TRAVEL, LEAKED_CARD
+from pipelines.simulate.world import COUNTRIES, DAY_US, World
 
-COLLUSION = "collusion"
-BAD_TERMINAL = "bad_terminal"
-IMPOSSIBLE_TRAVEL = "impossible_travel"
-LEAKED_CARD = "leaked_card"
 PER_USER_DAY = 1 / 3_000 / 120
-COLLUDING, TERMINALS, TRAVELLERS, LEAKED = 30, 60, 160, 40
+COLLUDING, TERMINALS, TRAVELLERS, LEAKED = 22, 60, 160, 60
 """How many of each in a world of 3,000 users and 120 days; others in proportion."""
+
+LEAKED_PAYMENTS = (20, 40)
+"""Least and most (open) payments with one leaked number; with a dozen in a fortnight nothing tells them from honest ones."""
 
 
 def turn_merchants(rng: Generator, world: World, events: pd.DataFrame, since_us: int, days: int) -> None:
@@ -49,10 +49,10 @@ def _count(expected: float) -> int:
 def _turn(
     rng: Generator, events: pd.DataFrame, merchant: int, scenario: str, since_us: int, days: int, lasts: float, share: float
 ) -> None:
-    begin = since_us + int(rng.uniform(0, max(days - lasts / 2, 1)) * everyday.DAY_US)
+    begin = since_us + int(rng.uniform(0, max(days - lasts / 2, 1)) * DAY_US)
     at = events["t_us"].to_numpy()
     there = (events["merchant"].to_numpy() == merchant) & (events["event_type"] == "payment").to_numpy()
-    rows = np.flatnonzero(there & (at >= begin) & (at < begin + lasts * everyday.DAY_US))
+    rows = np.flatnonzero(there & (at >= begin) & (at < begin + lasts * DAY_US))
     rows = rows[rng.random(len(rows)) < share]
     events.loc[rows, "scenario"] = scenario
     dearer = events.loc[rows, "amount_cents"] * (rng.uniform(1.0, 1.3, len(rows)) if scenario == COLLUSION else 1.0)
@@ -60,7 +60,8 @@ def _turn(
 
 
 def _impossible_travel(rng: Generator, world: World, honest: pd.DataFrame, count: int) -> pd.DataFrame:
-    home = honest[(honest["event_type"] == "payment") & (honest["merchant"] >= 0)]
+    is_away = world.is_away(honest["user"].to_numpy(), honest["t_us"].to_numpy())
+    home = honest[(honest["event_type"] == "payment") & ~is_away]
     seen = home.iloc[rng.integers(0, len(home), count)]
     sizes = rng.integers(2, 5, count)
     user, after = np.repeat(seen["user"].to_numpy(), sizes), np.repeat(seen["t_us"].to_numpy(), sizes)
@@ -76,12 +77,12 @@ def _impossible_travel(rng: Generator, world: World, honest: pd.DataFrame, count
 
 def _leaked_cards(rng: Generator, world: World, since_us: int, days: int, count: int) -> pd.DataFrame:
     victim = rng.integers(0, world.users, count)
-    sizes = rng.integers(8, 16, count)
+    sizes = rng.integers(*LEAKED_PAYMENTS, count)
     begin = np.repeat(rng.uniform(0, max(days - 7, 1), count), sizes)
     user = np.repeat(victim, sizes)
     day = np.minimum(begin + rng.uniform(0, min(14, days), len(user)), days).astype(np.int64)
     own = world.favourites[user, (world.favourites_count[user] * rng.random(len(user))).astype(np.int64)]
     merchant = np.where(rng.random(len(user)) < 0.5, own, world.pick_merchants(rng, world.user_country[user]))
-    cents = (everyday.amounts(rng, world, user, merchant) * rng.uniform(2, 4, len(user))).round().astype(np.int64)
-    t_us = since_us + day * everyday.DAY_US + everyday.times(rng, world, user, 0, 1)
+    cents = (everyday.amounts(rng, world, user, merchant) * rng.uniform(3, 6, len(user))).round().astype(np.int64)
+    t_us = since_us + day * DAY_US + everyday.times(rng, world, user, 0, 1)
     return pd.DataFrame({"user": user, "t_us": t_us, "merchant": merchant, "amount_cents": cents, "scenario": LEAKED_CARD})

@@ -31,6 +31,7 @@ ONLINE_SHARES = np.array([0.1, 0.15, 0.0, 0.3, 0.35, 1.0, 0.6, 0.6, 0.2, 0.8, 0.
 HOLD_SHARES = np.array([0, 0, 0.35, 0, 0, 0, 0, 0, 0, 0.4, 0, 0.0])
 """Shares and prices are invented, of the order of everyday ones."""
 
+DAY_US = 86_400_000_000
 FAVOURITES_MAX = 30
 DEVICES_A_USER = 3
 
@@ -44,6 +45,7 @@ class World:
     hour_shift       (n,) personal hours relative to the common daily curve
     favourites       (n, 30) merchant indices, the first favourites_count of each row are meant
     device_count     (n,) devices in use: 1 or 2; device 2 replaces device 0 at device_change_us (int64 maximum: never)
+    trip_*           (n,) one user in seven is in trip_country from trip_since_us until trip_until_us (else both are 0)
     log_cents_*      (m,) of a merchant's amounts
     merchant_weight  (m,) popularity within its country, sums to 1 a country
     """
@@ -56,6 +58,9 @@ class World:
     favourites_count: np.ndarray
     device_count: np.ndarray
     device_change_us: np.ndarray
+    trip_country: np.ndarray
+    trip_since_us: np.ndarray
+    trip_until_us: np.ndarray
     income_cents: np.ndarray
     credit_score: np.ndarray
     age: np.ndarray
@@ -69,6 +74,14 @@ class World:
     @property
     def users(self) -> int:
         return len(self.user_country)
+
+    def is_away(self, user: np.ndarray, t_us: np.ndarray) -> np.ndarray:
+        """Whether each user is on a trip at an instant."""
+        return (t_us >= self.trip_since_us[user]) & (t_us < self.trip_until_us[user])
+
+    def country_of(self, user: np.ndarray, t_us: np.ndarray) -> np.ndarray:
+        """The country in which each user is at an instant."""
+        return np.where(self.is_away(user, t_us), self.trip_country[user], self.user_country[user])
 
     def merchants_of(self, country: int) -> np.ndarray:
         return np.flatnonzero(self.merchant_country == country)
@@ -92,6 +105,9 @@ def make_world(rng: Generator, users: int, merchants: int, since_us: int, until_
     user_country = rng.choice(len(COUNTRIES), users, p=COUNTRY_SHARES)
     income = np.exp(rng.normal(np.log(250_000), 0.45, users))
     changes = rng.random(users) < 0.25
+    travels = rng.random(users) < 0.15
+    trip_since_us = rng.integers(since_us, until_us, users)
+    trip_us = rng.integers(3, 11, users) * DAY_US
     world = World(
         user_country=user_country,
         payments_a_day=np.exp(rng.normal(np.log(0.55), 0.95, users)).clip(0.02, 12),
@@ -101,6 +117,9 @@ def make_world(rng: Generator, users: int, merchants: int, since_us: int, until_
         favourites_count=rng.integers(8, FAVOURITES_MAX + 1, users),
         device_count=rng.integers(1, 3, users),
         device_change_us=np.where(changes, rng.integers(since_us, until_us, users), np.iinfo(np.int64).max),
+        trip_country=(user_country + rng.integers(1, len(COUNTRIES), users)) % len(COUNTRIES),
+        trip_since_us=np.where(travels, trip_since_us, 0),
+        trip_until_us=np.where(travels, trip_since_us + trip_us, 0),
         income_cents=(income // 1000 * 1000).astype(np.int64),
         credit_score=rng.normal(680, 70, users).clip(300, 850).astype(np.int64),
         age=rng.normal(41, 14, users).clip(18, 90).astype(np.int64),
