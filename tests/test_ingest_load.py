@@ -349,7 +349,7 @@ def test_the_simulator_goes_through_its_mapping_like_any_source(spark: "SparkSes
     assert found["rows_quarantined"] == 0
     assert found["newest_event"] == found["loaded_at"]
     assert not found["label_delay_given"]
-    assert found["label_delay_s"] == found["gap_s"] == pytest.approx(86_400, rel=0.01)
+    assert found["label_delay_s"] == found["gap_s"] == found["span_s"] / 10
     assert {"credit_score", "country"} <= set(found["attributes"])
     assert pads.dataset(place.settings.profiles_path).count_rows() >= 60
     market = pads.dataset(place.settings.events_dir / "market").to_table()
