@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from feast.data_source import PushMode
 from feast.errors import PushSourceNotFoundException
 from feast.feature_service import FeatureService
+from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from feast.stream_feature_view import StreamFeatureView
@@ -45,6 +46,13 @@ class FeatureStore(feast.FeatureStore):
         super().__init__(*args, **kwargs)
         self._services: dict[str, tuple[object, FeatureService]] = {}
         self._direct_reads: dict[object, tuple[object, DirectRead | None]] = {}
+
+    @property
+    def registry(self) -> BaseRegistry:
+        """Feast's. Views are served while they are materialized: each state is replaced in one step, so reads are right."""
+        registry = super().registry
+        registry.serve_features_while_materializing = True
+        return registry
 
     def push(
         self,

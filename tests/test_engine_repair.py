@@ -18,6 +18,7 @@ from engine_lab import (
     streamed,
     to_table,
 )
+from feast.feature_view import FeatureViewState
 from naive import SECOND
 
 from plumbline import Fold, StateUnreadable
@@ -200,3 +201,15 @@ def test_a_damaged_state_is_left_to_materialize_and_the_others_are_folded(lab, s
     assert online(store, [row(AT, user_id="bob")], AT, [BY_USER])[0][COUNT] == 5
     with pytest.raises(StateUnreadable, match="make materialize"):
         store.read_online(references([BY_USER]), [{"user_id": "ann"}])
+
+
+def test_a_view_is_served_while_it_is_materialized(lab, store):
+    materialize(store)
+    store.set_feature_view_state("by_user", FeatureViewState.MATERIALIZING)  # as `feast materialize` of another process does
+    store.refresh_registry()
+
+    try:
+        assert counts(store) == {"ann": 4, "bob": 4}
+        assert [a.features[COUNT] for a in store.read_online([REFERENCE], [{"user_id": "ann"}], at=instant(AT))] == [4]
+    finally:
+        store.set_feature_view_state("by_user", FeatureViewState.AVAILABLE_ONLINE)
