@@ -1,5 +1,6 @@
 """Six ways to let the future in, each with the score it shows and the score its model is worth in production."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,9 +74,7 @@ def labels_known_at_once(ground: Ground) -> Leak:
 def created_ignored(ground: Ground) -> Leak:
     """created_timestamp ignored: late events are seen early, and rows up to the test's first day have their final label."""
     leaky = ground.instead(_features(ground, ground.entity_rows, as_known=False))
-    no_gap = replace(ground.split, train_end=ground.split.gap_end)
-    parts = leaky.asked.parts(no_gap, fit_known_us=ground.asked.known_until_us)
-    test = ground.parts["test"]
+    parts, test = _with_final_labels(leaky), ground.parts["test"]
     seen = fitted(parts["fit"], parts["validation"], ground.seed)(parts["test"].features)
     real = leaky.model(test.features)
     return Leak(
@@ -107,6 +106,12 @@ def _skewed(ground: Ground, leaky: Ground, name: str, what: str) -> Leak:
     test = ground.parts["test"]
     shown = worth(leaky.parts["test"].fraud, leaky.model(leaky.parts["test"].features), ground.seed)
     return Leak(name, what, shown, worth(test.fraud, leaky.model(test.features), ground.seed))
+
+
+def _with_final_labels(ground: Ground) -> Mapping[str, Part]:
+    """Parts without a gap before the test: rows up to its first day, with labels that were reported later."""
+    no_gap = replace(ground.split, train_end=ground.split.gap_end)
+    return ground.asked.parts(no_gap, fit_known_us=ground.asked.known_until_us)
 
 
 def _before(ground: Ground) -> Part:
