@@ -15,8 +15,9 @@ from pipelines.training.oversampling import smote
 
 TREES = 100
 TREE_ROWS = 25_000
-"""A tree of a forest draws at most so many rows: more of them take minutes and hardly change what a hundred trees say."""
+"""A tree of a rival draws at most so many rows: more of them take minutes and hardly change what a hundred trees say."""
 ISOLATION_ROWS = 20_000
+SUBSAMPLE = 0.8
 XGBOOST = {
     "objective": "binary:logistic",
     "eval_metric": "logloss",
@@ -25,7 +26,6 @@ XGBOOST = {
     "max_leaves": 15,
     "max_depth": 0,
     "eta": 0.1,
-    "subsample": 0.8,
     "colsample_bytree": 0.7,
 }
 
@@ -49,11 +49,12 @@ def balanced_forest(encoding: Encoding, fit: Rows, validation: Rows, seed: int) 
 
 def xgboost_trees(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
     """The other boosted trees, with leaves, bins and patience as ours have; texts are their codes, as in the forests."""
+    drawn = min(SUBSAMPLE, TREE_ROWS / len(fit[1]))
     bins = boosting.parameters(seed, len(fit[1]))["max_bin"] + 1
     train = xgboost.QuantileDMatrix(*fit, max_bin=bins)
     later = xgboost.QuantileDMatrix(*validation, max_bin=bins, ref=train)
     booster = xgboost.train(
-        {**XGBOOST, "max_bin": bins, "seed": seed, "nthread": boosting.threads(len(fit[1]))},
+        {**XGBOOST, "max_bin": bins, "subsample": drawn, "seed": seed, "nthread": boosting.threads(len(fit[1]))},
         train,
         num_boost_round=boosting.MAX_TREES,
         evals=[(later, "validation")],
