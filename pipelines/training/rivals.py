@@ -15,9 +15,10 @@ from pipelines.training.oversampling import smote
 
 TREES = 100
 TREE_ROWS = 25_000
-"""A tree of a rival draws at most so many rows: more of them take minutes and hardly change what a hundred trees say."""
+"""A tree of a forest draws at most so many rows: more of them take minutes and hardly change what a hundred trees say."""
 ISOLATION_ROWS = 20_000
-SUBSAMPLE = 0.8
+SUBSAMPLE, BOOSTED_ROWS = 0.8, 50_000
+"""A boosted tree draws this share of the rows, and at most so many."""
 XGBOOST = {
     "objective": "binary:logistic",
     "eval_metric": "logloss",
@@ -49,7 +50,7 @@ def balanced_forest(encoding: Encoding, fit: Rows, validation: Rows, seed: int) 
 
 def xgboost_trees(encoding: Encoding, fit: Rows, validation: Rows, seed: int) -> Scorer:
     """The other boosted trees, with leaves, bins and patience as ours have; texts are their codes, as in the forests."""
-    drawn = min(SUBSAMPLE, TREE_ROWS / len(fit[1]))
+    drawn = min(SUBSAMPLE, BOOSTED_ROWS / len(fit[1]))
     bins = boosting.parameters(seed, len(fit[1]))["max_bin"] + 1
     train = xgboost.QuantileDMatrix(*fit, max_bin=bins)
     later = xgboost.QuantileDMatrix(*validation, max_bin=bins, ref=train)
