@@ -9,9 +9,9 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from feature_repo.population import SCORE
 from plumbline.durations import microseconds
 from serving.model_file import Model
-from serving.population import SCORE
 
 KEPT = 4_096
 """The latest answers of a model that are looked at."""

@@ -1,11 +1,6 @@
 """How a model's inputs and scores were distributed when it was made, as its contract says, and how far others are from that.
 
-The population stability index of a feature, over bins that hold shares p of the rows then and q of the rows now, is
-
-    PSI = sum of (q - p) ln(q / p)
-
-(Siddiqi, Credit Risk Scorecards, 2006; it is the symmetric divergence of Kullback and Leibler, 1951). Below 0.1 counts as
-stable, above 0.25 as another population. An empty bin counts as half a row, so that the logarithm exists.
+An empty bin counts as half a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SCORE = "score"
-"""What the scores are called among the features."""
+from feature_repo.population import shares, stability_index
 
 
 @dataclass(frozen=True)
@@ -26,11 +20,7 @@ class Bins:
 
     def stability(self, values: np.ndarray) -> float:
         """The index of (n,) values, NaN for missing, against the shares."""
-        places = np.where(np.isnan(values), len(self.edges) + 1, np.searchsorted(self.edges, values, side="right"))
-        counts = np.bincount(places, minlength=len(self.shares))
-        least = 0.5 / len(values)
-        before, now = np.maximum(self.shares, least), np.maximum(counts / len(values), least)
-        return float(np.sum((now - before) * np.log(now / before)))
+        return stability_index(self.shares, shares(values, self.edges), least=0.5 / len(values))
 
 
 def bins_of(distribution: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, Bins]:

@@ -60,7 +60,7 @@ def test_a_rise_of_incomes_is_found_and_nothing_else_of_the_profiles(raw: pd.Dat
 def test_the_stability_index_of_the_same_numbers_is_zero_and_grows_with_the_shift() -> None:
     old = np.random.default_rng(0).normal(0, 1, 5_000)
 
-    found = [steadiness.stability_index(old, old + shift) for shift in (0.0, 0.2, 0.5, 1.0)]
+    found = [steadiness.shift(old, old + by) for by in (0.0, 0.2, 0.5, 1.0)]
 
     assert found[0] == 0.0
     assert found == sorted(found)

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feature_repo.population import shares, stability_index
+
 LEAST_DAYS, LEAST_EVENTS = 14, 20
 """Shorter logs, and types with fewer events on the usual day, are not judged."""
 
@@ -15,7 +17,7 @@ FEWEST, MOST = 0.2, 2.5
 """Times the usual (median) day's events, said when a day has less or more. The first and last day are not judged."""
 
 LEAST_PROFILES = 500
-BINS = 10
+BINS, LEAST_SHARE = 10, 1e-4
 MOST_PSI = 0.1
 """Population stability index; above 0.1 is commonly called a moderate shift, above 0.25 a large one."""
 
@@ -48,18 +50,14 @@ def shifts_of(profiles: Path) -> dict[str, float]:
             values = rows[field.name].cast(pa.float64()).to_numpy()
             old, new = (part[np.isfinite(part)] for part in (values[: len(values) // 2], values[-(len(values) // 4) :]))
             if min(len(old), len(new)) >= LEAST_PROFILES:
-                found[field.name] = stability_index(old, new)
+                found[field.name] = shift(old, new)
     return found
 
 
-def stability_index(old: np.ndarray, new: np.ndarray) -> float:
-    """Sum over BINS of equal share of `old` of (new share - old share) ln(new share / old share); 0 where nothing moved."""
+def shift(old: np.ndarray, new: np.ndarray) -> float:
+    """Population stability index of `new` over BINS of equal share of `old`; 0 where nothing moved."""
     edges = np.unique(np.quantile(old, np.linspace(0, 1, BINS + 1)[1:-1]))
-    before, after = (
-        np.bincount(np.searchsorted(edges, part, side="right"), minlength=len(edges) + 1) / len(part) for part in (old, new)
-    )
-    before, after = before.clip(1e-4), after.clip(1e-4)
-    return float(((after - before) * np.log(after / before)).sum())
+    return stability_index(shares(old, edges), shares(new, edges), LEAST_SHARE)
 
 
 def _types(folder: Path) -> dict[str, int]:

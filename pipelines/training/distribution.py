@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from feature_repo.population import SCORE, shares
+
 TENTHS = np.arange(1, 10) / 10
-SCORE = "score"
 
 
 def distribution(matrix: np.ndarray, features: Sequence[str], score: np.ndarray) -> dict[str, dict[str, Any]]:
@@ -23,6 +24,4 @@ def distribution(matrix: np.ndarray, features: Sequence[str], score: np.ndarray)
 def _bins(values: np.ndarray) -> dict[str, Any]:
     there = values[~np.isnan(values)]
     edges = np.unique(np.quantile(there, TENTHS, method="inverted_cdf")) if len(there) else np.empty(0)
-    places = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
-    shares = np.bincount(places, minlength=len(edges) + 2) / max(1, len(values))
-    return {"edges": edges.tolist(), "shares": shares.tolist()}
+    return {"edges": edges.tolist(), "shares": shares(values, edges).tolist()}
