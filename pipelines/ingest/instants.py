@@ -22,12 +22,13 @@ CALENDAR_US = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
 """Years 1 to 9999: what readers of the log can write down."""
 
 ISO_8601 = re.compile(
-    r"""(?P<date>\d{4}-\d{2}-\d{2}|\d{8}(?=[Tt]))
-        (?:[Tt ](?P<hour>\d{2})(?P<colon>:?)(?P<minute>\d{2})(?:(?P=colon)(?P<second>\d{2})(?:[.,](?P<fraction>\d+))?)?
+    r"""(?P<date>\d{4}-\d{2}-\d{2}|\d{8}(?=[Tt])|\d{4}-W\d{2}-\d|\d{4}-\d{3})
+        (?:[Tt ](?P<hour>\d{2})
+           (?:(?P<colon>:?)(?P<minute>\d{2})(?:(?P=colon)(?P<second>\d{2})(?:[.,](?P<fraction>\d+))?)?)?
            (?P<offset>[ ]?(?:UTC|[Zz])|[ ]?[+-]\d{2}(?::?\d{2})?)?)?""",
     re.VERBOSE | re.ASCII,
 )
-"""Calendar dates with an optional time and an optional offset; `UTC` after the time reads as Z."""
+"""Calendar, week (2026-W01-5) and ordinal (2026-002) dates, a time and an offset optional; `UTC` after it reads as Z."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,23 @@ def _iso_us(text: str, rule: TimeRule) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _day_us(date: str) -> int:
-    digits = date.replace("-", "")
     try:
-        day = datetime(int(digits[:4]), int(digits[4:6]), int(digits[6:]))  # noqa: DTZ001 - local wall clock
+        return (_day(date) - EPOCH) // MICROSECOND
     except ValueError:
         raise RowRefused("is not a time (no such date)") from None
-    return (day - EPOCH) // MICROSECOND
+
+
+def _day(date: str) -> datetime:
+    """Midnight of the wall clock; ValueError where there is no such day."""
+    year, digits = int(date[:4]), date.replace("-", "")
+    if "W" in date:
+        return datetime.fromisocalendar(year, int(digits[5:7]), int(digits[7]))
+    if len(digits) == 8:
+        return datetime(year, int(digits[4:6]), int(digits[6:]))  # noqa: DTZ001 - local wall clock
+    day = datetime(year, 1, 1) + timedelta(days=int(digits[4:]) - 1)  # noqa: DTZ001 - local wall clock
+    if day.year != year:
+        raise ValueError(date)
+    return day
 
 
 @functools.lru_cache(maxsize=1024)
