@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ingest_lab import NOW_US, PLAIN, instant, parsed
 
@@ -200,6 +201,17 @@ def test_labels_are_read_as_truths_or_by_the_positive_value(tmp_path: Path) -> N
     assert instant(truths[0]["known_us"]) == "2026-01-08T00:00:00.000000Z"
     assert truths[2]["known_us"] is None
     assert [row["is_fraud"] for row in positive] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("rule", ["bad", "{column: bad, positive: 1.0}", "{column: bad, positive: 1}"])
+@pytest.mark.parametrize("kind", [pa.int8(), pa.float32(), pa.decimal128(5, 2)])
+def test_a_number_of_parquet_is_a_label_by_its_value(tmp_path: Path, rule: str, kind: pa.DataType) -> None:
+    columns = {"when": ["2026-01-01"] * 3, "who": ["a", "b", "c"], "bad": pa.array([1, 0, None], pa.int8()).cast(kind)}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+
+    found = parsed(tmp_path, tmp_path / "a.parquet", f"event_timestamp: when\nuser_id: who\nlabel: {rule}\n")
+
+    assert [row["is_fraud"] for row in found.kept] == [1, 0, None]
 
 
 def test_a_label_that_cannot_be_read_refuses_the_load(tmp_path: Path) -> None:

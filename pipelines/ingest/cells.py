@@ -116,12 +116,12 @@ def attribute_reader(rule: Rule, place: dict[str, int], kind: str) -> Reader:
         value = source(values)
         if value is None or value != value:
             return None
-        return _digits(scaled(plain_decimal(value), scale))
+        return in_full(scaled(plain_decimal(value), scale))
 
     return read
 
 
-def _digits(number: Decimal) -> str:
+def in_full(number: Decimal) -> str:
     """A number in full, without an exponent or zeros after its last digit: 150, 0.5; RowRefused above 10^30."""
     if not number:
         return "0"

@@ -3,14 +3,17 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
+from pipelines.ingest.amounts import PLAIN_DECIMAL, plain_decimal
 from pipelines.ingest.cells import (
     Named,
     Reader,
     amount_reader,
     attribute_reader,
     event_type_reader,
+    in_full,
     text_of,
     text_reader,
     time_reader,
@@ -98,6 +101,9 @@ class _LabelReader:
         self.rule = rule
         self.place = place[rule.column]
         self.known_at = Named("label", time_reader(rule.known_at, place)) if rule.known_at else None
+        written = rule.positive or ""
+        is_number = len(written) < 20 and PLAIN_DECIMAL.fullmatch(written)
+        self.positive_number = in_full(Decimal(written)) if is_number else None
 
     def __call__(self, values: Sequence[Any], happened_us: int) -> tuple[int | None, int | None]:
         value = values[self.place]
@@ -110,14 +116,24 @@ class _LabelReader:
             raise RowRefused("label was known before event_timestamp")
         if known_us not in CALENDAR_US:
             raise RowRefused("label was known after the year 9999")
-        return self._is_fraud(text_of(value)), known_us
+        return self._is_fraud(value), known_us
 
-    def _is_fraud(self, text: str) -> int:
+    def _is_fraud(self, value: Any) -> int:
+        """Text is held against `positive` as written, a number of Parquet by its value: 1, 1.0 and 1.00 are one."""
+        number = _in_full(value)
         if self.rule.positive is not None:
-            return int(text == self.rule.positive)
+            return int(text_of(value) == self.rule.positive if number is None else number == self.positive_number)
+        text = text_of(value) if number is None else number
         if text.lower() in TRUTHS:
             return TRUTHS[text.lower()]
         raise LoadRefused(
             f"label column {self.rule.column!r} holds {text!r}, which is none of 1, 0, true, false. "
             "Say in the mapping which value means fraud: `positive: <value>`."
         )
+
+
+def _in_full(value: Any) -> str | None:
+    """A number of Parquet without zeros after its last digit; None for a text, a truth, and what is too large for a label."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not -(10**18) < value < 10**18:
+        return None
+    return in_full(plain_decimal(value))
