@@ -173,12 +173,12 @@ def test_an_id_made_from_a_row_is_the_hash_of_its_mapped_values_only(tmp_path: P
 
 
 def test_a_value_missing_from_values_is_refused_and_an_empty_one_is_null(tmp_path: Path) -> None:
-    mapping = PLAIN + "event_type: {column: what, values: {buy: payment}}\n"
-    text = "when,who,paid,what\n2026-01-01,a,1,buy\n2026-01-01,b,1,steal\n2026-01-01,c,1,\n"
+    mapping = PLAIN + "event_type: {column: what, values: {buy: payment, none: ''}}\n"
+    text = "when,who,paid,what\n2026-01-01,a,1,buy\n2026-01-01,b,1,steal\n2026-01-01,c,1,\n2026-01-01,d,1,none\n"
 
     found = parsed(tmp_path, text, mapping)
 
-    assert [(row["user_id"], row["event_type"]) for row in found.kept] == [("a", "payment"), ("c", None)]
+    assert [(row["user_id"], row["event_type"]) for row in found.kept] == [("a", "payment"), ("c", None), ("d", None)]
     assert found.reasons == ["event_type has a value that is missing from its `values`"]
 
 

@@ -105,7 +105,7 @@ def _refuse_what_makes_no_sense(mapping: Mapping, where: str) -> None:
         raise LoadRefused(f"{where}: event_id cannot be constant; leave it out and each row gets the hash of its values.")
     kind = mapping.columns.get("event_type")
     written = [*(kind.values or {}).values(), *([kind.constant] if kind.constant is not None else [])] if kind else []
-    for value in written:
+    for value in filter(None, written):  # an empty one is null, as in every column
         if value not in EVENT_TYPES:
             raise LoadRefused(f"{where}: event_type {value!r} is none of {', '.join(EVENT_TYPES)}.")
     for one, other in itertools.combinations(SLOWLY_CHANGING, 2):
@@ -147,7 +147,9 @@ def _slowly_changing(document: dict[str, Any], key: str, where: str) -> dict[str
     if not isinstance(rules, dict):
         raise LoadRefused(f"{where}: {key} must be an object of `name: rule` lines.")
     for name in rules:
-        if not name.isidentifier() or not name.isascii() or name.startswith("_") or "__" in name or name in ROW_COLUMNS:
+        if name in ROW_COLUMNS:
+            raise LoadRefused(f"{where}: {key}: every row has its own {name!r}; give this column another name.")
+        if not name.isidentifier() or not name.isascii() or name.startswith("_") or "__" in name:
             raise LoadRefused(
                 f"{where}: {key}: {name!r} cannot be a column's name; use letters, digits and single underscores."
             )
