@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -222,6 +223,23 @@ def test_attributes_are_typed_by_what_was_loaded(messy: Place) -> None:
         (1300, "credit", 2050),
         (900, "debit", 1000),
     ]
+
+
+def test_attributes_keep_line_ends_names_that_differ_in_case_only_and_never(spark: "SparkSession", tmp_path: Path) -> None:
+    place = Place(tmp_path, spark)
+    rows = 'when,who,floor,until\n2020-01-01,anna,"42\n",9999-12-31\n2020-01-02,berta,7,2020-02-02\n'
+    attributes = (
+        'Floor: floor, floor: {column: floor, values: {7: seven, "42\\n": many}}, until: {column: until, timezone: UTC}'
+    )
+    mapping = f"event_timestamp: when\nuser_id: who\nshift_to_now: true\nattributes: {{{attributes}}}\n"
+
+    found = place.run(written(tmp_path / "a.csv", rows), written(tmp_path / "mapping.yaml", mapping))
+
+    assert found["attributes"] == {"Floor": "string", "floor": "string", "until": "timestamp"}
+    kept = pads.dataset(place.settings.events_dir / "user_attributes").to_table().sort_by("user_id").to_pylist()
+    assert [(row["Floor"], row["floor"]) for row in kept] == [("42\n", "many"), ("7", "seven")]
+    assert kept[0]["until"].year == 9999  # moved by years, it would leave the calendar
+    assert kept[1]["until"] - kept[1]["event_timestamp"] == timedelta(days=31)
 
 
 def test_scenario_is_kept_apart_from_the_log(messy: Place) -> None:

@@ -69,6 +69,7 @@ def build(
 ) -> Loaded:
     """Everything a load writes, under `scratch`. Raises LoadRefused when it must be refused whole."""
     spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+    spark.conf.set("spark.sql.caseSensitive", "true")  # attributes `Income` and `income` are two
     declared = check_headers(files, mapping)
     task = ParseFiles(files, mapping, declared, now_us, scratch / "progress")
     with step(say, "rows read"), reading(say, files, task.progress):

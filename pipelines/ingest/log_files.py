@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from feature_repo.event_schema import LABELS, TIMESTAMP, TRANSACTIONS
 from feature_repo.row_level import add_columns, add_label_columns
 from pipelines.ingest.attribute_types import ARROW_TYPES
+from pipelines.ingest.instants import CALENDAR_US
 from pipelines.ingest.session import ROWS_PER_FILE
 from pipelines.ingest.spark_schema import ddl
 
@@ -118,14 +119,19 @@ def _shaped_batches(
 
 def _moved(rows: pa.Table, shift_us: int) -> pa.Table:
     for name in ("event_timestamp", "created_timestamp"):
-        moved = pc.add_checked(rows[name], shift_us).cast(TIMESTAMP)
-        rows = rows.set_column(rows.schema.get_field_index(name), name, moved)
+        rows = rows.set_column(rows.schema.get_field_index(name), name, _later(rows[name], shift_us))
     return rows
+
+
+def _later(us: pa.ChunkedArray, shift_us: int) -> pa.ChunkedArray:
+    """The instants moved; what stands for `never` (9999-12-31) stays inside the calendar, which readers cannot leave."""
+    moved = pc.min_element_wise(pc.add_checked(us, shift_us), CALENDAR_US[-1], skip_nulls=False)
+    return pc.max_element_wise(moved, CALENDAR_US[0], skip_nulls=False).cast(TIMESTAMP)
 
 
 def _typed(texts: pa.ChunkedArray, kind: str, shift_us: int) -> pa.ChunkedArray:
     if kind == "timestamp":
-        return pc.add_checked(texts.cast(pa.int64()), shift_us).cast(TIMESTAMP)
+        return _later(texts.cast(pa.int64()), shift_us)
     return texts.cast(ARROW_TYPES[kind])
 
 

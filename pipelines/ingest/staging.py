@@ -95,6 +95,11 @@ def _checks(name: str) -> list[Column]:
     text = sf.col(f"extra_{name}")
     return [
         sf.coalesce(sf.bool_or(text.isNotNull()), sf.lit(False)).alias(f"{name}_any"),
-        sf.coalesce(sf.bool_and(text.rlike(f"^{INTEGER}$")), sf.lit(False)).alias(f"{name}_integers"),
-        sf.coalesce(sf.bool_and(text.rlike(f"^{NUMBER}$")), sf.lit(False)).alias(f"{name}_numbers"),
+        sf.coalesce(sf.bool_and(text.rlike(_whole(INTEGER))), sf.lit(False)).alias(f"{name}_integers"),
+        sf.coalesce(sf.bool_and(text.rlike(_whole(NUMBER))), sf.lit(False)).alias(f"{name}_numbers"),
     ]
+
+
+def _whole(pattern: str) -> str:
+    """The pattern of Java that matches a text from end to end; its `$` would pass over a line end."""
+    return rf"\A(?:{pattern})\z"
