@@ -124,7 +124,10 @@ def _taken(values: np.ndarray, places: np.ndarray, otherwise: float) -> np.ndarr
     """values[places], and `otherwise` for a negative place."""
     taken = np.empty(len(places), values.dtype)
     for i in range(len(places)):
-        taken[i] = values[places[i]] if places[i] >= 0 else otherwise
+        if places[i] >= 0:  # a conditional expression would make floats of uint64
+            taken[i] = values[places[i]]
+        else:
+            taken[i] = otherwise
     return taken
 
 

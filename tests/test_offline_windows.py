@@ -178,6 +178,14 @@ def test_unsigned_integers_keep_their_whole_range():
     }
 
 
+def test_unsigned_integers_are_not_rounded_to_floats():
+    events = log((NOON - 2 * MINUTE, 2**53 + 1), (NOON - MINUTE, 2**53 + 3), of=pa.uint64())
+
+    values = at(events, [NOON], window("min", of=pa.uint64()), window("max", of=pa.uint64()))
+
+    assert values == {"amount_min": [2**53 + 1], "amount_max": [2**53 + 3]}
+
+
 def test_small_float_sums_survive_large_values_that_left_the_window():
     events = log((NOON - 2 * HOUR, 1e300), (NOON - 3 * MINUTE, 0.1), (NOON - 2 * MINUTE, 0.2), of=pa.float64())
 
