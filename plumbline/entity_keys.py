@@ -67,9 +67,10 @@ def comparable(events: pa.ChunkedArray, rows: pa.ChunkedArray, name: str) -> tup
     A value that the other side cannot have, like 7.5 among integers, is null. Raises EntityKeyError for unlike types.
     """
     events, rows = _plain(events), _plain(rows)
-    if pa.types.is_null(events.type) or pa.types.is_null(rows.type):
-        common = rows.type if pa.types.is_null(events.type) else events.type
-        return events.cast(common), rows.cast(common)
+    if _is_empty(rows):
+        return events, pa.chunked_array([pa.nulls(len(rows), events.type)])
+    if _is_empty(events):
+        return pa.chunked_array([pa.nulls(len(events), rows.type)]), rows
     if events.type == rows.type:
         return events, rows
     if pa.types.is_integer(events.type) and pa.types.is_integer(rows.type):
@@ -85,6 +86,11 @@ def comparable(events: pa.ChunkedArray, rows: pa.ChunkedArray, name: str) -> tup
     raise EntityKeyError(
         f"Join key '{name}' is {rows.type} in the entity rows but {events.type} in the log; give both the same type."
     )
+
+
+def _is_empty(column: pa.ChunkedArray) -> bool:
+    """Whether there is no value in it, whatever its type: pandas makes floats of a column of nothing but nulls."""
+    return column.null_count == len(column)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -278,6 +278,18 @@ def test_keys_of_like_types_compare_by_value(log_type, row_type, row_keys):
     assert found["amount_count"].to_pylist() == [1, 0]
 
 
+@pytest.mark.parametrize("nulls", [pa.nulls(1), pa.nulls(1, pa.float64()), pa.nulls(1).dictionary_encode()], ids=str)
+def test_a_key_that_is_null_in_every_row_may_be_of_any_type(nulls):
+    spec = ViewSpec("v", ("user_id",), LOG, (window("count"),))
+    events, rows = log((NOON - MINUTE, 1)), pa.table({"user_id": ["ann"]})
+    instants = pa.array([NOON], US)
+
+    asked = evaluate(events, spec, pa.table({"user_id": nulls}), instants, as_known=False)
+    logged = evaluate(events.set_column(0, "user_id", nulls), spec, rows, instants, as_known=False)
+
+    assert asked["amount_count"].to_pylist() == logged["amount_count"].to_pylist() == [0]
+
+
 def test_keys_of_unlike_types_are_refused():
     rows = pa.table({"user_id": [7]})
 
