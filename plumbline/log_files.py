@@ -82,7 +82,7 @@ class LogFiles:
         schema = first.physical_schema
         fragments = [self.fragments[index] for index in group]
         present = [name for name in dict.fromkeys(raw) if name in schema.names]
-        dataset = pads.FileSystemDataset(fragments, schema, _PARQUET, filesystem=first.filesystem)
+        dataset = pads.FileSystemDataset(fragments, _without_views(schema), _PARQUET, filesystem=first.filesystem)
         pool = pa.system_memory_pool()  # keeps what is freed: fresh memory costs as much as decoding into it
         table = dataset.to_table(columns=present, filter=keep(schema) if keep else None, memory_pool=pool)
         columns = [_plain(table[name]) if name in present else _constant(partition.get(name), table.num_rows) for name in raw]
@@ -199,6 +199,12 @@ def _concatenated(source: "LogSource", tables: list[pa.Table], names: Sequence[s
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _without_views(schema: pa.Schema) -> pa.Schema:
+    """Text and bytes laid out as views read as plain ones: Arrow filters no views."""
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    return pa.schema([field.with_type(plain.get(field.type, field.type)) for field in schema])
 
 
 def _constant(text: str | None, rows: int) -> pa.Array:

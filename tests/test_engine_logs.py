@@ -39,12 +39,12 @@ def rewritten(kind: str, table: pa.Table) -> pa.Table:
         "milliseconds": pa.timestamp("ms", "UTC"),
         "naive": pa.timestamp("us"),
     }
-    text = {"large": pa.large_string(), "dictionary": pa.dictionary(pa.int32(), pa.string())}
+    text = {"large": pa.large_string(), "dictionary": pa.dictionary(pa.int32(), pa.string()), "views": pa.string_view()}
     new = {UTC_MICROSECONDS: unit.get(kind), pa.string(): text.get(kind)}
     return table.cast(pa.schema([field.with_type(new.get(field.type) or field.type) for field in table.schema]))
 
 
-@pytest.mark.parametrize("kind", ["nanoseconds", "milliseconds", "naive", "large", "dictionary"])
+@pytest.mark.parametrize("kind", ["nanoseconds", "milliseconds", "naive", "large", "dictionary", "views"])
 def test_a_logs_timestamps_and_text_may_be_of_any_arrow_type(kind, tmp_path, redis_server):
     lab = Lab(tmp_path, redis_server)
     recorded = [streamed(NOON - n * MINUTE, n, n, amount_cents=n, category="xyz"[n % 3]) for n in range(20)]
