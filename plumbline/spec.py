@@ -109,16 +109,28 @@ def check_function(view_name: str, column: str, function: str, input_type: pa.Da
         raise DeclarationError(
             f"View '{view_name}': function '{function}' of '{column}' is unknown; use one of {', '.join(FUNCTIONS)}."
         )
-    if input_type is not None and column_kind(input_type) == "other" and function not in ANY_TYPE_FUNCTIONS:
+    if input_type is None:
+        return
+    if pa.types.is_null(input_type) and function not in ("count", "count_distinct"):
         raise DeclarationError(
-            f"View '{view_name}': {function} of '{column}' needs a number but the column is {input_type}; "
+            f"View '{view_name}': {function} of '{column}' has no type, because the log holds nothing but nulls there; "
+            "declare the view with windowed_view(schema=[...raw columns...])."
+        )
+    if pa.types.is_nested(input_type) and function not in VALUELESS_FUNCTIONS:
+        raise DeclarationError(
+            f"View '{view_name}': {function} of '{column}' is not defined for {input_type}; "
+            f"such a column has {', '.join(VALUELESS_FUNCTIONS)}."
+        )
+    if column_kind(input_type) == "other" and function not in ANY_TYPE_FUNCTIONS:
+        raise DeclarationError(
+            f"View '{view_name}': {function} of '{column}' needs an integer or a float column but it is {input_type}; "
             f"such a column has {', '.join(ANY_TYPE_FUNCTIONS)}."
         )
-    if input_type is not None and function not in KEPT_FUNCTIONS and not is_registered(function, aggregated_kind(input_type)):
+    if function not in KEPT_FUNCTIONS and not is_registered(function, aggregated_kind(input_type)):
         raise DeclarationError(
             f"View '{view_name}': {function} of '{column}' is not defined for {input_type}, only for the other kind of number."
         )
-    if input_type is not None and feast_type(output_type(function, input_type)) is None:
+    if feast_type(output_type(function, input_type)) is None:
         raise DeclarationError(
             f"View '{view_name}': {function} of '{column}' would be a {input_type}, which Feast has no type for; "
             "make the column text, a number or a timestamp, or take its count or count_distinct."

@@ -26,12 +26,13 @@ VALUES = {
     "day": (pa.date32(), [OLD.date(), (NEW + timedelta(days=1)).date()]),
     "price": (pa.decimal128(10, 2), [Decimal("1.25"), Decimal("-9.00")]),
 }
+REFUSED = {"several": (pa.list_(pa.int64()), [[1], [2]]), "nothing": (pa.null(), [None, None])}
 USER = Entity(name="user", join_keys=["user_id"], value_type=ValueType.INT64)
 
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    columns = {name: pa.array(values, data_type) for name, (data_type, values) in VALUES.items()}
+    columns = {name: pa.array(values, data_type) for name, (data_type, values) in (VALUES | REFUSED).items()}
     times = pa.array([OLD, NEW], pa.timestamp("ns", "UTC"))
     pq.write_table(pa.table({"user_id": pa.array([7, 7], pa.int32()), "at": times, **columns}), tmp_path / "log.parquet")
     monkeypatch.chdir(tmp_path)
@@ -80,6 +81,14 @@ def test_a_result_that_feast_has_no_type_for_is_refused_with_what_is_allowed(col
         DeclarationError, match=f"last of '{column}' would be a .*, which Feast has no type for; make the column"
     ):
         windowed_view(name="v", entities=[USER], source=source, aggregations=aggregate(column, "last", "1h"))
+
+
+@pytest.mark.parametrize(
+    ("column", "allowed"), [("several", r"such a column has count\."), ("nothing", r"windowed_view\(schema=.*\)\.")]
+)
+def test_a_column_whose_values_cannot_be_told_apart_or_have_no_type_is_refused_with_what_is_allowed(column, allowed, source):
+    with pytest.raises(DeclarationError, match=f"first of '{column}' .*{allowed}$"):
+        windowed_view(name="v", entities=[USER], source=source, aggregations=aggregate(column, "first", "1h"))
 
 
 def everywhere(store, source, view):
