@@ -79,6 +79,8 @@ def comparable(events: pa.ChunkedArray, rows: pa.ChunkedArray, name: str) -> tup
         return events.cast(wide), rows.cast(wide)
     if pa.types.is_integer(events.type) and pa.types.is_floating(rows.type):
         return events.cast(pa.int64()), _whole(rows)
+    if pa.types.is_floating(events.type) and pa.types.is_integer(rows.type):
+        return _whole(events), rows.cast(pa.int64())
     if pa.types.is_timestamp(events.type) and pa.types.is_timestamp(rows.type):
         return microseconds_utc(events, name), microseconds_utc(rows, name)
     if pa.types.is_floating(events.type) and pa.types.is_floating(rows.type):

@@ -103,17 +103,26 @@ def _text_key(text: bytes) -> bytes:
 
 
 def _key_bytes(value: object) -> bytes | None:
-    if value is None:
+    if value is None or value != value:
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as _plain_keys has it
     if isinstance(value, str):
         return _text_key(value.encode())
     if isinstance(value, bytes):
         kind, body = b"b", value
     elif isinstance(value, bool | int | np.integer):
-        kind, body = b"i", struct.pack("<q", int(value))
+        kind, body = b"i", _word(int(value))
     else:
         kind, body = b"o", str(value).encode()
     return kind + struct.pack("<I", len(body)) + body
+
+
+def _word(key: int) -> bytes:
+    try:
+        return struct.pack("<q", key)
+    except struct.error:
+        raise ValueError(f"The join key {key} leaves int64; keep such keys as text.") from None
 
 
 def _is_text(data_type: pa.DataType) -> bool:

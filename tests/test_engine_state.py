@@ -14,6 +14,7 @@ from plumbline.rows import Rows, rows_from_table
 from plumbline.spec import ANY_TYPE_FUNCTIONS, FUNCTIONS, output_type
 from plumbline.state import fold, window_values
 from plumbline.state_words import REACH, StateUnreadable, header_word
+from plumbline.value_codec import entity_bytes
 from plumbline.view_spec import LogSource, ViewSpec, WindowSpec
 
 COLUMNS = {"cents": pa.int64(), "price": pa.float64(), "country": pa.string()}
@@ -131,3 +132,10 @@ def test_any_flipped_bit_of_a_state_is_noticed():
         damaged = state[:place] + bytes([state[place] ^ 1]) + state[place + 1 :]
         with pytest.raises(StateUnreadable):
             window_values(SPARSE, [[damaged]], NOON + HOUR)
+
+
+def test_a_whole_float_key_is_the_integer_a_nan_is_null_and_more_than_int64_is_refused():
+    assert entity_bytes(["k"], [[2.0]]) == entity_bytes(["k"], [[2]])
+    assert entity_bytes(["k"], [[float("nan")]]) == [None]
+    with pytest.raises(ValueError, match="9223372036854775808 leaves int64"):
+        entity_bytes(["k"], [[2**63]])

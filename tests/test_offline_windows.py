@@ -255,6 +255,7 @@ def test_composite_keys_do_not_collide_and_null_parts_belong_to_nobody():
     [
         (pa.int32(), pa.int64(), [7, 2**40]),
         (pa.int64(), pa.float64(), [7.0, 7.5]),
+        (pa.float64(), pa.int64(), [7, 8]),
         (pa.uint64(), pa.int64(), [7, -7]),
         (pa.string(), pa.dictionary(pa.int32(), pa.string()), ["7", "8"]),
         (pa.large_string(), pa.string(), ["7", "8"]),
