@@ -13,6 +13,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from plumbline.aggregates import ENTRIES, entry_code, is_registered, registered_functions
 from plumbline.arrow_types import arrow_type, feast_type, plain_type, type_named
 from plumbline.durations import DAY, MICROSECOND, default_slide_us, duration_name, microseconds, slide_is_allowed
+from plumbline.key_types import check_keys_of_log
 from plumbline.view_spec import VALUELESS_FUNCTIONS, DeclarationError, LogSource, ViewSpec, WindowSpec, column_kind
 
 KEPT_FUNCTIONS = ("count_distinct", "first", "last")
@@ -83,6 +84,8 @@ def view_spec(view: StreamFeatureView, repo_path: Path | str | None) -> ViewSpec
     schema = log_schema(source)
     _check_timestamp(view, source, schema)
     _check_names(view, schema)
+    if schema is not None:
+        check_keys_of_log(view, schema)
     windows = tuple(_window(view, aggregation, schema, source) for aggregation in view.aggregations)
     return ViewSpec(view.name, tuple(field.name for field in view.entity_columns), source, windows)
 

@@ -122,6 +122,15 @@ def test_an_aggregation_without_its_field_is_refused(lab):
     assert "sum_amount_cents_3600s" in refused(lab, view)
 
 
+def test_a_join_key_declared_as_another_kind_than_the_log_holds_is_refused(lab):
+    user = Entity(name="user_number", join_keys=["user_id"], value_type=ValueType.INT64)
+    schema = [Field(name="user_id", dtype=Int64), Field(name="sum_amount_cents_3600s", dtype=Int64)]
+
+    sentence = refused(lab, user, by_hand(lab, one(), entities=[user], schema=schema))
+
+    assert "'user_id' is declared as int64 but the log holds string" in sentence
+
+
 def test_a_join_key_that_the_log_lacks_is_refused(lab):
     card = Entity(name="card", join_keys=["card_id"], value_type=ValueType.STRING)
     schema = [Field(name="card_id", dtype=String), Field(name="sum_amount_cents_3600s", dtype=Int64)]
