@@ -69,6 +69,10 @@ class WindowedRetrievalJob(RetrievalJob):
         """Compute as a DataFrame, rows in the order of the entity rows."""
         return _to_pandas(self.to_arrow(validation_reference=validation_reference, timeout=timeout))
 
+    def to_sql(self) -> str:
+        """Refused: windows are computed by compiled loops, not by a query."""
+        raise NotImplementedError("Windowed features are computed without SQL; use to_arrow(), to_df() or persist().")
+
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         return self._evaluate()
 

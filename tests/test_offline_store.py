@@ -356,6 +356,8 @@ def test_what_cannot_be_answered_is_refused_in_one_sentence(store):
         store.get_historical_features(features=features, start_date=NOON, end_date=NOON)
     with pytest.raises(ValueError, match=r"SQL needs `offline_store: \{engine: spark\}`"):
         store.get_historical_features("SELECT 1", features)
+    with pytest.raises(NotImplementedError, match="without SQL"):
+        store.get_historical_features(ask(("ann", NOON)), features).to_sql()
     with pytest.raises(FeastEntityDFMissingColumnsError, match="user_id"):
         store.get_historical_features(ask(("ann", NOON)).drop(columns="user_id"), features)
     with pytest.raises(ValueError, match="already has a column cents_sum_1h"):
