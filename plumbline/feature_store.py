@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from feast.data_source import PushMode
 from feast.errors import PushSourceNotFoundException
 from feast.feature_service import FeatureService
+from feast.feature_view import FeatureView
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
@@ -26,6 +27,7 @@ from plumbline.event_table import normalised
 from plumbline.fold import Fold
 from plumbline.instant import as_of, from_microseconds, read_instant_us, to_microseconds
 from plumbline.kept_events import Head, head_of
+from plumbline.key_types import check_keys_of_events
 from plumbline.keyspace import HISTORY, REACH
 from plumbline.layout import Layout
 from plumbline.online_reading import EntityAnswer
@@ -122,6 +124,8 @@ class FeatureStore(feast.FeatureStore):
 
         One answer a row, in order. Raises AsOfTooOld, StoreUnavailable, StateUnreadable.
         """
+        if not entity_rows:
+            return []
         wanted = self._service(features) if isinstance(features, str) else list(features)
         at_us = read_instant_us() if at is None else to_microseconds(at)
         direct = self._direct_read(wanted)
@@ -211,10 +215,19 @@ class FeatureStore(feast.FeatureStore):
         fields = sorted((field.name, str(field.dtype)) for field in view.features)
         return [name, fields, sorted(view.join_keys), view.ttl.total_seconds() if view.ttl else 0]
 
+    def _get_feature_view_and_df_for_online_write(self, *args: Any, **kwargs: Any) -> tuple[FeatureView, pd.DataFrame]:
+        """What write_to_online_store writes: rows of slowly changing views; a windowed view's values are only computed."""
+        view, frame = super()._get_feature_view_and_df_for_online_write(*args, **kwargs)
+        if is_windowed(view):
+            raise ValueError(f"View '{view.name}' is windowed: its values are computed, not written; push its raw events.")
+        return view, frame
+
     def _push_events(self, views: list[StreamFeatureView], events: pa.Table, to: PushMode) -> None:
         source = log_source(views[0], self.config.repo_path)
         layouts = [self._online_store.layout(self.config, view) for view in views if view.online]
         table = normalised(events, source, [layout.spec for layout in layouts], datetime.now(UTC))
+        for view in views:
+            check_keys_of_events(view, table)
         if to in (PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE):
             self._append(views[0], source, _as_logged(events, source, table), table)
         if to == PushMode.OFFLINE or not layouts:
@@ -231,10 +244,12 @@ class FeatureStore(feast.FeatureStore):
         ends: dict[int, int] = {}
         pairs = zip(table["source_partition"].to_pylist(), table["source_offset"].to_pylist(), strict=True)
         for partition, offset in pairs:
-            if offset <= ends.get(partition, -1):
+            before = ends.get(partition, -1)
+            if offset <= before:
+                follows = f"after {before}" if partition in ends else "but offsets begin at 0"
                 raise ValueError(
                     f"Rows pushed to '{source.name}' must be in the order of their offsets: partition {partition} has offset "
-                    f"{offset} after {ends[partition]}."
+                    f"{offset} {follows}."
                 )
             ends[partition] = offset
         counts = fold.apply_normalised(table, ends)

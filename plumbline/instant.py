@@ -34,13 +34,13 @@ def read_instant_us() -> int:
 
 
 def to_microseconds(at: datetime) -> int:
-    """Microseconds since the epoch of an instant; raises ValueError when it has no UTC offset.
+    """Microseconds since the epoch of an instant; raises ValueError for anything but a datetime with a UTC offset.
 
     >>> to_microseconds(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
     1000000
     """
-    if at.tzinfo is None or at.utcoffset() is None:
-        raise ValueError(f"{at!r} has no UTC offset; as_of needs one, for example datetime.now(timezone.utc).")
+    if not isinstance(at, datetime) or at.utcoffset() is None:
+        raise ValueError(f"{at!r} has no UTC offset; as_of needs a datetime with one, for example datetime.now(timezone.utc).")
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 

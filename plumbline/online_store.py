@@ -238,6 +238,8 @@ class WindowedOnlineStore(OnlineStore):
 
         Feast 0.67 looks for `<view>__<name>` among what such a view returns, which are bare names, and drops them all.
         """
+        if not entity_rows:
+            raise ValueError("There are no entity rows to read; give at least one.")
         prepared = utils._prepare_entities_to_read_from_online_store(
             registry=registry,
             project=project,

@@ -263,6 +263,29 @@ def test_rows_of_a_partition_are_pushed_in_order(store):
         store.push("events", frame([streamed(NOON, 1, 1), streamed(NOON, 0, 2)]))
 
 
+def test_a_negative_offset_is_refused(store):
+    with pytest.raises(ValueError, match="offsets begin at 0"):
+        store.push("events", frame([streamed(NOON, -1)]))
+
+
+def test_a_pushed_key_of_another_kind_than_declared_is_refused_because_nobody_would_find_it(store):
+    numbered = frame([streamed(NOON, 0)]).assign(user_id=[7])
+
+    with pytest.raises(ValueError, match=r"'user_id' of view '.*' is string, but the pushed column is int64; push string\.$"):
+        store.push("events", numbered)
+
+
+def test_values_of_a_windowed_view_are_not_written_but_computed(store):
+    with pytest.raises(ValueError, match="push its raw events"):
+        store.write_to_online_store("by_user", frame([event(NOON)]))
+
+
+def test_no_entity_rows_have_no_answers(store):
+    assert store.read_online(references([BY_USER]), []) == []
+    with pytest.raises(ValueError, match="give at least one"):
+        store.get_online_features(references([BY_USER]), [])
+
+
 def test_a_push_that_lacks_a_column_says_which(store):
     with pytest.raises(ValueError, match="amount_cents"):
         store.push("events", frame([event(NOON)]).drop(columns="amount_cents"))
@@ -339,8 +362,9 @@ def test_as_of_further_back_than_the_state_is_refused(store):
         value(store, COUNT, NOON + 20 * DAY)
 
 
-def test_as_of_needs_a_utc_offset():
-    with pytest.raises(ValueError, match="UTC offset"), as_of(datetime(2024, 6, 1)):  # noqa: DTZ001
+@pytest.mark.parametrize("at", [datetime(2024, 6, 1), "2024-06-01T00:00:00Z", None])  # noqa: DTZ001
+def test_as_of_needs_a_datetime_with_a_utc_offset(at):
+    with pytest.raises(ValueError, match="datetime with"), as_of(at):
         pass
 
 
