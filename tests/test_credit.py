@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 from ingest_lab import written
 from mlflow import MlflowClient
+from sklearn.metrics import roc_auc_score
 
 from feature_repo.settings import Settings
 from pipelines.credit import german
 from pipelines.credit.__main__ import credit, evaluate_credit, told
-from pipelines.credit.worth import REFUSE_FROM, cost, fairness, without_a_model
+from pipelines.credit.worth import REFUSE_FROM, cost, credit_figures, fairness, without_a_model
 from pipelines.ingest.refusals import LoadRefused
 from pipelines.training.odd_columns import odd_columns
 from pipelines.training.tracking import champion_version
@@ -167,3 +168,16 @@ def test_refusals_are_compared_by_band_of_age():
 def test_the_fixture_is_made_anew_by_its_rule(tmp_path: Path):
     assert applicants(20) == applicants(20)
     assert german.is_german(written(tmp_path / "g.data", applicants(20)))
+
+
+def test_the_interval_of_the_auc_is_that_of_scikit_learns_auc_of_the_same_resamples():
+    random = np.random.default_rng(3)
+    bad = (random.random(200) < 0.3).astype(float)
+    score = np.round(random.random(200) + 0.3 * bad, 1)  # many ties
+    draws = np.random.default_rng(5)
+    resamples = [draws.integers(0, 200, 200) for _ in range(1_000)]
+
+    figures = credit_figures(bad, score, np.array_split(np.arange(200), 2), seed=5)
+
+    expected = np.percentile([roc_auc_score(bad[rows], score[rows]) for rows in resamples], [2.5, 97.5])
+    assert figures["auc_ci"] == pytest.approx(list(expected))
