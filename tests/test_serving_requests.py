@@ -193,6 +193,7 @@ def test_a_user_id_in_a_path_has_the_same_limits(service: Service, user_id: str)
         "as_of=",
         "as_of=1767225600",
         "as_of=2026-13-01T00:00:00Z",
+        "as_of=2026-01-01T00:00:00%2B02:60",
         "as_of=2026-01-01T00:00:00Z&as_of=2026-01-01T00:00:00Z",
         "asof=2026-01-01T00:00:00Z",
     ],

@@ -85,6 +85,7 @@ def bad_of_any_topic(good: Callable[..., bytes], now: datetime) -> dict[str, tup
         "negative amount": (good(amount_cents=-1), "amount_cents"),
         "naive time": (good(event_timestamp="2026-03-01T11:59:00"), "UTC offset"),
         "time is a number": (good(event_timestamp=1_772_366_340), "RFC 3339"),
+        "offset of 60 minutes": (good(event_timestamp="2026-03-01T13:59:00+02:60"), "RFC 3339"),
         "no such day": (good(event_timestamp="2026-02-29T11:59:00Z"), "day is out of range"),
         "before 1970": (good(event_timestamp="1969-12-31T23:59:59.999999Z"), "before 1970"),
         "year 1": (good(event_timestamp="0001-01-01T00:00:00+14:00"), "before 1970"),
