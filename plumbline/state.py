@@ -1,7 +1,7 @@
 """Online states as bytes: new events in, new bytes out; and the values of all windows at an instant."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def window_values(layout: Layout, entities: Sequence[Sequence[bytes]], at_us: in
     Raises StateUnreadable for a damaged state.
     """
     states = _joined([data for of_entity in entities for data in of_entity], layout.spec.name)
-    bounds = np.cumsum([0, *map(len, entities)], dtype=np.int64)
+    bounds = np.array(list(accumulate(map(len, entities), initial=0)), np.int64)
     values, found = read_states(layout.plan, states, bounds, at_us)
     integers, floats = values.tolist(), values.view(np.float64).tolist()
     return [
@@ -126,8 +126,8 @@ def _joined(stored: Sequence[bytes | None], view: str) -> States:
     for data in stored:
         if data is not None:
             check(data, view)
-    starts = np.zeros(len(stored) + 1, dtype=np.int64)
-    np.cumsum([0 if data is None else len(data) // 8 for data in stored], out=starts[1:])
+    words_of = (0 if data is None else len(data) // 8 for data in stored)
+    starts = np.array(list(accumulate(words_of, initial=0)), np.int64)  # a tenth of what cumsum takes for a handful
     joined = bytearray().join(data for data in stored if data is not None) or bytearray(8)  # as bytes they would be read-only
     words = np.frombuffer(joined, dtype=np.int64)
     return States(words, words.view(np.float64), words.view(np.uint8), starts)
