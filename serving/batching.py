@@ -20,9 +20,7 @@ from serving.reading import Reading
 from serving.scoring import Scored, Scorer, now_utc
 from serving.traces import links_to
 
-MOST_TOGETHER = 16
-AT_ONCE = 2
-"""Batches in work: one waits for the store while the other is computed."""
+MOST_TOGETHER = 32
 
 LONGEST_WAIT_S = 0.012
 """A request that would wait for longer is refused, unless it goes with the very next batch."""
@@ -44,7 +42,7 @@ class Batching:
     def __init__(self, scorer: Scorer, reading: Reading, metrics: Metrics, tracer: Tracer) -> None:
         self._scorer, self._reading, self._metrics, self._tracer = scorer, reading, metrics, tracer
         self._queue: deque[_Waiting] = deque()
-        self._in_work = 0
+        self._is_scoring = False
         self._batch_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -66,11 +64,12 @@ class Batching:
             waiting.outcome.cancel()  # one that nobody waits for is not scored
 
     def _begin(self) -> None:
-        while self._queue and self._in_work < AT_ONCE:
+        """Take the next batch, one at a time: a second one would fight the first and the event loop for the interpreter."""
+        while self._queue and not self._is_scoring:
             batch = [self._queue.popleft() for _ in range(min(MOST_TOGETHER, len(self._queue)))]
             batch = [waiting for waiting in batch if not waiting.outcome.done()]
             if batch:
-                self._in_work += 1
+                self._is_scoring = True
                 task = asyncio.create_task(self._score(batch))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -87,9 +86,9 @@ class Batching:
         except Exception as error:  # noqa: BLE001  each of those who wait raises it
             outcomes = [error] * len(batch)
         finally:
-            self._in_work -= 1
+            self._is_scoring = False
             self._begin()
-        self._batch_s += WEIGHT * ((time.perf_counter() - began) / AT_ONCE - self._batch_s)
+        self._batch_s += WEIGHT * (time.perf_counter() - began - self._batch_s)
         self._metrics.batches.observe(len(batch))
         for waiting, outcome in zip(batch, outcomes, strict=True):
             _settle(waiting.outcome, outcome)

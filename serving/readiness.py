@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,10 @@ from serving.problems import unavailable
 from serving.reading import Reading
 from serving.recorded import PROBE_USER, PROBES
 from serving.scoring import entity_row, now_utc
+
+SWITCH_S = 0.0005
+"""How long a thread that scores keeps the interpreter from the event loop, or the other way round: Python's own 5 ms are as
+long as the answer may take."""
 
 PROBE_LASTS_S = 0.2
 RETRY_S = 0.5
@@ -33,7 +38,8 @@ class Readiness:
         self._warm, self._failure, self._last_probe = False, "", -PROBE_LASTS_S
 
     async def warm_up(self) -> None:
-        """Read every service once, so that nothing compiles or connects during a request; waits for the store."""
+        """Read every service once, so that nothing compiles or connects during a request, and set the interpreter up for short
+        answers; waits for the store."""
         started = time.perf_counter()
         while not self._warm:
             try:
@@ -42,6 +48,7 @@ class Readiness:
             except Exception as error:  # noqa: BLE001  whatever it is: not ready, says why, tries again
                 self._tell(error)
                 await asyncio.sleep(RETRY_S)
+        sys.setswitchinterval(SWITCH_S)
         gc.collect()
         gc.freeze()  # what was imported and loaded stays: each search of it for garbage would hold all requests for 0.2 s
         event("warmed up", seconds=round(time.perf_counter() - started, 2))
