@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score
 
 from pipelines.training import boosting
 from pipelines.training.encoding import Encoding
-from pipelines.training.folds import FOLDS, fold_splits
+from pipelines.training.folds import FOLDS, fewer, fold_splits
 from pipelines.training.oversampling import smote
 from pipelines.training.parts import Part
 from pipelines.training.rivals import FULL, Rows
@@ -52,6 +52,19 @@ class TestThinning:
 
         assert kept.all()
         assert (weight == 1).all()
+
+    def test_a_fold_is_fitted_on_fewer_honest_rows_that_weigh_as_many_as_there_were(self):
+        number = np.arange(10_000)
+        part = Part(pa.table({"number": number}), self.FRAUD, number / 2, np.where(self.FRAUD == 1, 1.0, 3.0))
+
+        few = fewer(part, seed=1, most=990)
+
+        place = few.features["number"].to_numpy()
+        assert len(place) == 100 + 990
+        assert (few.fraud == self.FRAUD[place]).all()
+        assert (few.loss_cents == place / 2).all()
+        assert few.weight[few.fraud == 0].sum() == pytest.approx(9_900 * 3)
+        assert (few.weight[few.fraud == 1] == 1).all()
 
 
 class TestOversampling:

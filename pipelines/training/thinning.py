@@ -1,8 +1,8 @@
-"""Fewer honest rows to fit on, each weighing more: millions of them say hardly more than a few hundred thousand."""
+"""Fewer honest rows to fit on, each weighing more: millions of them say hardly more than a hundred thousand."""
 
 import numpy as np
 
-MOST_HONEST = 200_000
+MOST_HONEST = 100_000
 
 
 def thinned(fraud: np.ndarray, rows: np.ndarray, seed: int, most: int = MOST_HONEST) -> tuple[np.ndarray, np.ndarray]:
