@@ -34,11 +34,13 @@ def aggregate(
     >>> [a.name for a in aggregate("amount_cents", ["sum", "max"], over="1h")]
     ['amount_cents_sum_1h', 'amount_cents_max_1h']
     """
-    windows = [over] if isinstance(over, str | timedelta) else list(over)
+    windows = list(over) if isinstance(over, Iterable) and not isinstance(over, str) else [over]
     chosen = [functions] if isinstance(functions, str) else list(functions)
     for function in chosen:
         check_function("-", column, function, None)
     try:
+        if every is not None and microseconds(every) <= 0:
+            raise ValueError(f"every is {duration_name(every)}; it must be longer than zero.")
         return [
             Aggregation(
                 column=column,
@@ -50,6 +52,8 @@ def aggregate(
             for window in windows
             for function in chosen
         ]
+    except OverflowError:
+        raise DeclarationError(f"Aggregation of '{column}': a window must be shorter than 999999999 days.") from None
     except ValueError as error:
         raise DeclarationError(f"Aggregation of '{column}': {error}") from None
 
@@ -77,12 +81,16 @@ def windowed_view(
     Raises DeclarationError where a column's type is unknown or does not fit its function.
     """
     aggregations = list(aggregations)
-    batch = source.batch_source
+    if not aggregations:
+        raise DeclarationError(f"View '{name}': it has no aggregations; give at least one, for example with aggregate().")
+    batch = getattr(source, "batch_source", None)
+    if batch is None and not isinstance(source, PushSource):
+        raise DeclarationError(f"View '{name}': its source must be a PushSource(name=, batch_source=FileSource(...)).")
     if batch is None or not batch.timestamp_field:
         raise DeclarationError(f"View '{name}': its source has no timestamp_field; name the column with the event's time.")
     raw = {field.name: arrow_type(field.dtype) for field in schema or ()}
     if not raw:
-        raw = _log_columns(source)
+        raw = _log_columns(source, [aggregation.column for aggregation in aggregations])
     fields = [_field(name, aggregation, raw, descriptions or {}) for aggregation in aggregations]
     used = {a.column: str(raw[a.column]) for a in aggregations}
     with warnings.catch_warnings():
@@ -102,12 +110,12 @@ def windowed_view(
         )
 
 
-def _log_columns(source: PushSource) -> dict[str, pa.DataType]:
+def _log_columns(source: PushSource, wanted: Sequence[str]) -> dict[str, pa.DataType]:
     """Columns of the log by name; a relative path is looked up from the working directory, where Feast loads a repo."""
     batch = source.batch_source
     mapping = tuple(sorted((batch.field_mapping or {}).items()))
     log = LogSource(source.name, str(Path(batch.path)), batch.timestamp_field, None, 0, mapping)
-    found = log_schema(log)
+    found = log_schema(log, wanted)
     return {} if found is None else dict(zip(found.names, found.types, strict=True))
 
 

@@ -62,6 +62,8 @@ def rows_of(log: LogFiles, reading: Reading, streamed: bool) -> pa.Table:
         "event_timestamp": event,
         "created_timestamp": pc.coalesce(created, event) if created.null_count else created,
     }
+    if slots:
+        columns["source_partition"] = _of_records(columns["source_partition"], columns["source_offset"])
     for name in EVENT_COLUMNS:
         columns.setdefault(name, pa.chunked_array([pa.nulls(read.num_rows)]))
     table = pa.table(columns).select(reading.names)
@@ -84,6 +86,13 @@ def check_columns(log: LogFiles, reading: Reading) -> None:
                 f"Column '{ours}' of the log {path} cannot be read as a value, because the source's time is '{theirs}'; "
                 "give it another name with field_mapping."
             )
+
+
+def _of_records(partitions: pa.ChunkedArray, offsets: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The partitions of rows that are records: without an offset a row is history, whatever partition it names."""
+    if not offsets.null_count or pa.types.is_null(partitions.type):
+        return partitions
+    return pc.if_else(pc.is_valid(offsets), partitions, pa.scalar(None, partitions.type))
 
 
 def _written(table: pa.Table, end_offsets: Mapping[int, int]) -> pa.Table:

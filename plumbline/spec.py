@@ -1,19 +1,20 @@
 """What a windowed view asks for, compiled once from Feast's own objects; everything that makes no sense is refused here."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 from feast import StreamFeatureView
 from feast.aggregation import Aggregation
-from feast.feature_view import FeatureView
+from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.infra.offline_stores.file_source import FileSource
 
 from plumbline.aggregates import ENTRIES, entry_code, is_registered, registered_functions
 from plumbline.arrow_types import arrow_type, feast_type, plain_type, type_named
 from plumbline.durations import DAY, MICROSECOND, default_slide_us, duration_name, microseconds, slide_is_allowed
 from plumbline.key_types import check_keys_of_log
+from plumbline.log_files import LogFiles, LogNotFoundError, open_log, raw_name, retried
 from plumbline.view_spec import VALUELESS_FUNCTIONS, DeclarationError, LogSource, ViewSpec, WindowSpec, column_kind
 
 KEPT_FUNCTIONS = ("count_distinct", "first", "last")
@@ -58,21 +59,36 @@ def log_source(view: FeatureView, repo_path: Path | str | None) -> LogSource:
     )
 
 
-def log_schema(source: LogSource) -> pa.Schema | None:
+def log_schema(source: LogSource, wanted: Iterable[str] = ()) -> pa.Schema | None:
     """Columns and Arrow types of a log under the names that views use; None where there is no file yet.
 
-    Every file is looked at, because an early batch may hold a column of nulls only or lack a later one.
+    wanted  columns to look for in every file until one says their type: an early batch may lack a later column, or hold
+            nothing but nulls in it
+
+    What stands in Hive folder names alone is text, as it is read.
     """
-    path = Path(source.path)
-    if path.is_dir():
-        files = [file for file in path.rglob("*.parquet") if not _is_hidden(file.relative_to(path))]
-        if not files:
-            return None
-    elif not path.exists():
+    try:
+        types = retried(lambda: _stored_types(open_log(source), {raw_name(source, name) for name in wanted}))
+    except LogNotFoundError:
         return None
-    dataset = pads.dataset(str(path), format="parquet", partitioning="hive" if path.is_dir() else None)
     renamed = dict(source.field_mapping)
-    return pa.schema([pa.field(renamed.get(field.name, field.name), plain_type(field.type)) for field in dataset.schema])
+    return pa.schema([(renamed.get(name, name), data_type) for name, data_type in types.items()]) if types else None
+
+
+def _times(source: LogSource) -> list[str]:
+    return [name for name in (source.timestamp_field, source.created_timestamp_column) if name]
+
+
+def _stored_types(log: LogFiles, wanted: set[str]) -> dict[str, pa.DataType]:
+    types: dict[str, pa.DataType] = {}
+    folders = {name: pa.string() for names in log.partitions for name in names}
+    for fragment in log.fragments:
+        for field in fragment.physical_schema:
+            if types.get(field.name, pa.null()) == pa.null():
+                types[field.name] = plain_type(field.type)
+        if all((folders | types).get(name, pa.null()) != pa.null() for name in wanted):
+            break
+    return folders | types
 
 
 def view_spec(view: StreamFeatureView, repo_path: Path | str | None) -> ViewSpec:
@@ -81,7 +97,7 @@ def view_spec(view: StreamFeatureView, repo_path: Path | str | None) -> ViewSpec
     Raises DeclarationError, one sentence with what is allowed, for everything that makes no sense.
     """
     source = log_source(view, repo_path)
-    schema = log_schema(source)
+    schema = log_schema(source, [*view.join_keys, *_times(source), *(a.column for a in view.aggregations)])
     _check_timestamp(view, source, schema)
     _check_names(view, schema)
     if schema is not None:
@@ -228,12 +244,12 @@ def _check_timestamp(view: StreamFeatureView, source: LogSource, schema: pa.Sche
             f"View '{view.name}': timestamp_field '{view.timestamp_field}' differs from '{source.timestamp_field}' of its "
             "source; both must name the same column."
         )
-    if not view.entity_columns:
+    if all(field.name == DUMMY_ENTITY_ID for field in view.entity_columns):
         raise DeclarationError(f"View '{view.name}': it has no entity; name at least one entity with a join key.")
     if schema is None:
         return
-    for column in (source.timestamp_field, source.created_timestamp_column, *(f.name for f in view.entity_columns)):
-        if column and column not in schema.names:
+    for column in (*_times(source), *(field.name for field in view.entity_columns)):
+        if column not in schema.names:
             raise DeclarationError(
                 f"View '{view.name}': the log {source.path} has no column '{column}'; it has {', '.join(schema.names)}."
             )
@@ -254,7 +270,3 @@ def _check_names(view: StreamFeatureView, schema: pa.Schema | None) -> None:
                 f"View '{view.name}': two aggregations are named '{name}'; give one of them another name or window."
             )
         seen.add(name)
-
-
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(("_", ".")) for part in relative.parts)

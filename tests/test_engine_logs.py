@@ -189,3 +189,42 @@ def test_a_label_counts_from_the_instant_it_was_reported(tmp_path, redis_server)
 
     for as_known in (False, True):
         assert column(history(store, rows, [reported], as_known), "reported__amount_cents_sum_30d") == [0, 1, 21, 0]
+
+
+@pytest.mark.parametrize("early", ["lacks the column", "holds nothing but nulls in it"])
+def test_a_column_that_an_early_file_lacks_is_known_from_a_later_one(early, tmp_path, redis_server):
+    lab = Lab(tmp_path, redis_server)
+    recorded = [event(NOON - 2 * MINUTE, amount_cents=None), event(NOON - MINUTE, amount_cents=7)]
+    first = to_table(recorded[:1]).drop_columns("amount_cents")
+    if early != "lacks the column":
+        first = first.append_column("amount_cents", pa.nulls(1))
+    pq.write_table(first, lab.log / "part-0.parquet")
+    pq.write_table(to_table(recorded[1:]), lab.log / "part-1.parquet")
+
+    store, rows = lab.applied(), [row(NOON)]
+
+    assert not differences(history(store, rows).to_arrow().to_pylist(), recorded, rows)
+
+
+def test_a_row_without_an_offset_is_history_whatever_partition_it_names(tmp_path, redis_server):
+    lab = Lab(tmp_path, redis_server)
+    recorded = [event(NOON - n * MINUTE) | {"source_partition": 0} for n in (1, 2)] + [streamed(NOON - 3 * MINUTE, 4)]
+    store, rows = emptied(lab, lab.applied()), [row(NOON)]
+    pq.write_table(to_table(recorded), lab.log / "part-0.parquet")
+
+    materialize(store)
+
+    for found in (history(store, rows).to_arrow().to_pylist(), online(store, rows, NOON)):
+        assert found[0]["by_user__amount_cents_count_1d"] == 3
+
+
+def test_a_join_key_in_folder_names_is_text(tmp_path, redis_server):
+    lab = Lab(tmp_path, redis_server)
+    (lab.log / "user_id=7").mkdir()
+    (lab.log / "part-0.parquet").unlink(missing_ok=True)
+    recorded = [event(NOON - MINUTE, user_id="7")]
+    pq.write_table(to_table(recorded).drop_columns("user_id"), lab.log / "user_id=7" / "part-0.parquet")
+
+    store, rows = lab.applied(), [row(NOON, user_id="7")]
+
+    assert not differences(history(store, rows).to_arrow().to_pylist(), recorded, rows)

@@ -253,7 +253,7 @@ def test_days_that_no_window_reaches_are_not_opened(repos, engine_name, tmp_path
     (tmp_path / "feature_store.yaml").write_text((repos[engine_name].repo_path / "feature_store.yaml").read_text())
     store = FeatureStore(repo_path=str(tmp_path))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("plumbline.spec.log_schema", lambda source: None)
+        patch.setattr("plumbline.spec.log_schema", lambda *_: None)
         store.apply([USER, payments, view])
         answer = store.get_historical_features(asked().head(50), ["pruned:cents_count_3d"]).to_arrow()
 
