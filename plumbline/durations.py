@@ -11,7 +11,7 @@ DAY = 24 * HOUR
 
 _UNITS = {"us": 1, "ms": 1_000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _NAMING_UNITS = ("d", "h", "m", "s", "ms", "us")
-_TEXT = re.compile(r"(\d+)(us|ms|s|m|h|d|w)")
+_TEXT = re.compile(r"([0-9]+)(us|ms|s|m|h|d|w)")
 
 
 def microseconds(duration: str | timedelta) -> int:
@@ -24,7 +24,7 @@ def microseconds(duration: str | timedelta) -> int:
     """
     if isinstance(duration, timedelta):
         return duration // timedelta(microseconds=1)
-    match = _TEXT.fullmatch(duration)
+    match = _TEXT.fullmatch(duration) if isinstance(duration, str) else None
     if match is None:
         raise ValueError(f"{duration!r} is not a duration; write a whole number and one of us, ms, s, m, h, d, w: '10m'.")
     return int(match[1]) * _UNITS[match[2]]

@@ -220,12 +220,35 @@ def test_an_aggregation_keeps_its_window_and_resolution():
     assert (aggregation.time_window, aggregation.slide_interval) == (timedelta(days=7), timedelta(days=1))
 
 
-@pytest.mark.parametrize("arguments", [("amount_cents", "median", "1h"), ("amount_cents", "sum", "1 hour")])
+UNREADABLE = [
+    ("amount_cents", "median", "1h"),
+    ("amount_cents", "sum", "1 hour"),
+    ("amount_cents", "sum", 60),
+    ("amount_cents", "sum", "999999999999d"),
+    ("amount_cents", "sum", "1h", "0s"),
+]
+
+
+@pytest.mark.parametrize("arguments", UNREADABLE, ids=str)
 def test_aggregate_refuses_what_it_cannot_read(arguments):
-    with pytest.raises(ValueError, match=r"use one of count, .*last|write a whole number") as caught:
+    with pytest.raises(
+        ValueError, match=r"use one of count, .*last|write a whole number|must be (shorter|longer) than"
+    ) as caught:
         aggregate(*arguments)
 
     assert str(caught.value).endswith(".")
+
+
+def test_a_view_without_aggregations_or_a_push_source_or_an_entity_is_refused(lab):
+    source, some = lab.source(), aggregate("amount_cents", "sum", "1h")
+
+    with pytest.raises(ValueError, match="give at least one"):
+        windowed_view(name="asked", entities=[ENTITIES["user_id"]], source=source, aggregations=[])
+    with pytest.raises(ValueError, match="must be a PushSource"):
+        windowed_view(name="asked", entities=[ENTITIES["user_id"]], source=source.batch_source, aggregations=some)
+    assert "name at least one entity" in refused(
+        lab, windowed_view(name="asked", entities=[], source=source, aggregations=some)
+    )
 
 
 def test_a_views_schema_is_derived_from_the_log(lab):
