@@ -14,6 +14,7 @@ ONLY ?=
 FOLDS ?= 1
 EVERY ?= 0
 TEST_WORKERS ?= 2
+LONG ?=
 TROUBLE ?=
 SAME ?=
 MODEL ?= transaction_fraud
@@ -89,8 +90,8 @@ check: setup ## format, lint, types, schemas of compose and workflow, Dockerfile
 fix: setup ## let ruff format and repair what it can
 	@$(PY) -m ruff format . && $(PY) -m ruff check --fix .
 
-test: check ## check, then every test, with a real broker, store and Spark
-	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+test: check ## check, then the tests, with a real broker, store and Spark; LONG=1: those of a minute or more too
+	@$(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(if $(LONG),,-m 'not long')
 
 bench: setup ## speed of history, materialize and online reads, and memory of the store
 	@$(RUN) bench pipelines.bench

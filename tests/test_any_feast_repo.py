@@ -120,6 +120,7 @@ def test_three_lines_of_a_stock_repo_give_right_windows_in_history_and_online(py
         assert [int(value) for value in answers[driver, "avg_daily_trips"]] == newest
 
 
+@pytest.mark.long
 def test_what_feast_init_writes_passes_feasts_own_walk_with_the_three_lines(python, empty_redis, tmp_path):
     outside([python.with_name("feast"), "init", "stock"], tmp_path)
     repo = tmp_path / "stock" / "feature_repo"

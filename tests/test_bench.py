@@ -34,7 +34,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_small_run_gives_a_line_for_every_comparison_and_a_table():
     done = run("--scale", "0.002")
 

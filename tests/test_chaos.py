@@ -21,7 +21,7 @@ HOUR = 3_600_000_000
 
 @pytest.mark.slow
 def test_nothing_is_lost_or_doubled_whatever_dies(tmp_path: Path):
-    options = ["--events", "8000", "--seconds", "16", "--folds", "2", "--seed", "3"]
+    options = ["--events", "5000", "--seconds", "8", "--folds", "2", "--seed", "3"]
     environment = {**os.environ, "DATA_DIR": str(tmp_path)}
 
     done = subprocess.run(

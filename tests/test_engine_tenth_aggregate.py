@@ -85,7 +85,7 @@ def said(engine: Path, *command: str | Path) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_tenth_aggregate_is_right_in_history_in_the_fold_and_in_the_read(with_range, tmp_path, redis_server):
     output = said(with_range, sys.executable, TESTS / "tenth_aggregate_lab.py", tmp_path, redis_server)
 
@@ -97,7 +97,7 @@ def test_a_tenth_aggregate_is_right_in_history_in_the_fold_and_in_the_read(with_
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_laws_of_the_algebra_are_tested_for_a_tenth_aggregate_too(with_range):
     pytest_program = Path(sys.executable).parent / "pytest"
 

@@ -173,7 +173,7 @@ def test_only_executors_of_this_machine_find_the_driver_on_loopback(master: str,
     assert ("127.0.0.1" in driver_address(master).values()) == on_loopback
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fold_on_two_executors_leaves_the_store_as_one_of_the_group_does_whatever_dies(stream: Stream):
     settings = dataclasses.replace(stream.settings, spark_master=CLUSTER)
     beside = dataclasses.replace(settings, fold_metrics_port=free_port())
