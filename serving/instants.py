@@ -1,9 +1,9 @@
 """Instants as they are written in requests and answers: RFC 3339 with an offset, microseconds, UTC inside."""
 
-import re
 from datetime import UTC, datetime
 
-_RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d+))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
+from feature_repo.rfc_3339 import RFC_3339
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -15,7 +15,7 @@ def parse_instant(text: object) -> datetime:
     >>> parse_instant("2026-11-20T13:00:00.5+01:00").isoformat()
     '2026-11-20T12:00:00.500000+00:00'
     """
-    match = _RFC3339.fullmatch(text) if isinstance(text, str) and len(text) <= 64 else None
+    match = RFC_3339.fullmatch(text) if isinstance(text, str) and len(text) <= 64 else None
     if match is None:
         raise ValueError("not an RFC 3339 instant with a UTC offset, such as 2026-11-20T12:00:00Z or ...+01:00")
     day, time, fraction, offset = match.groups()

@@ -10,13 +10,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_repo.rfc_3339 import RFC_3339
 from streaming.event_topics import EventTopic
 from streaming.messages import MESSAGES, TEXTS, Label, Transaction
 from streaming.reasons import EXAMPLE_TIME, Refusal, reason_for
 
 AHEAD_ALLOWED_US = 5 * 60 * 1_000_000
-_DATE, _HOUR = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "(?:[01][0-9]|2[0-3])"
-RFC_3339 = re.compile(rf"{_DATE}[T ]{_HOUR}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]+)?(?:Z|[+-]{_HOUR}:[0-5][0-9])")
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
