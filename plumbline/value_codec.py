@@ -85,7 +85,7 @@ def _dense(column: pa.Array) -> tuple[np.ndarray, pa.Array]:
 
 
 def join_key_columns(table: pa.Table, join_keys: Iterable[str]) -> list[list[object]]:
-    """The key columns of a table as Python values, integers of any width alike, timestamps as microseconds."""
+    """The key columns of a table as Python values, as entity_bytes takes them; timestamps as microseconds."""
     return [_plain_keys(table[name]) for name in join_keys]
 
 
@@ -93,8 +93,6 @@ def _plain_keys(column: pa.Array | pa.ChunkedArray) -> list[object]:
     data_type = column.type
     if pa.types.is_timestamp(data_type):
         return column.cast(pa.timestamp("us", data_type.tz)).cast(pa.int64()).to_pylist()
-    if pa.types.is_floating(data_type):  # pandas makes nullable integers floats
-        return [None if v is None or v != v else (int(v) if float(v).is_integer() else v) for v in column.to_pylist()]
     return column.to_pylist()
 
 
@@ -105,8 +103,8 @@ def _text_key(text: bytes) -> bytes:
 def _key_bytes(value: object) -> bytes | None:
     if value is None or value != value:
         return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # as _plain_keys has it
+    if isinstance(value, float | np.floating) and value.is_integer():
+        value = int(value)  # pandas makes nullable integers floats
     if isinstance(value, str):
         return _text_key(value.encode())
     if isinstance(value, bytes):
