@@ -1,5 +1,7 @@
 """What a score is worth on rows it never saw: every metric beside its base rate, with an interval."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_curve
 
@@ -14,16 +16,21 @@ def evaluate(fraud: np.ndarray, score: np.ndarray, seed: int) -> dict[str, objec
 
     average_precision_ci is the 95 % percentile bootstrap interval; brier is the mean squared error of the probability.
     """
-    low, high = np.percentile(bootstrap_average_precision(fraud, score[:, None], seed)[:, 0], INTERVAL)
     return {
         "rows": len(fraud),
         "positives": int(fraud.sum()),
         "base_rate": float(fraud.mean()),
         "average_precision": float(average_precision_score(fraud, score)),
-        "average_precision_ci": [float(low), float(high)],
+        "average_precision_ci": interval(bootstrap_average_precision(fraud, score[:, None], seed)),
         **{f"recall_at_fpr_{rate}": recall_at_fpr(fraud, score, rate) for rate in FALSE_POSITIVE_RATES},
         "brier": float(brier_score_loss(fraud, score)),
     }
+
+
+def interval(resampled: Sequence[float] | np.ndarray, percentiles: tuple[float, float] = INTERVAL) -> list[float]:
+    """The percentile interval [low, high] of what bootstrap resamples gave: of 95 %, or from one percentile to another."""
+    low, high = np.percentile(resampled, percentiles)
+    return [float(low), float(high)]
 
 
 def calibration(fraud: np.ndarray, score: np.ndarray) -> dict[str, object]:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from pipelines.evaluate import INTERVAL, bootstrap_average_precision
+from pipelines.evaluate import bootstrap_average_precision, interval
 from pipelines.worth import by_group
 
 BAD_ACCEPTED, GOOD_REFUSED = 5.0, 1.0
@@ -35,11 +35,11 @@ def credit_figures(bad: np.ndarray, score: np.ndarray, folds: Sequence[np.ndarra
     return {
         "auc_10_fold": float(np.mean(by_fold)),
         "auc_10_fold_deviation": float(np.std(by_fold, ddof=1)),
-        "auc_ci": _interval(_resampled(_auc, bad, score, seed)),
+        "auc_ci": interval(_resampled(_auc, bad, score, seed)),
         "average_precision": float(average_precision_score(bad, score)),
-        "average_precision_ci": _interval(resampled_precision),
+        "average_precision_ci": interval(resampled_precision),
         "cost": cost(bad, score),
-        "cost_ci": _interval(_resampled(cost, bad, score, seed)),
+        "cost_ci": interval(_resampled(cost, bad, score, seed)),
     }
 
 
@@ -73,8 +73,3 @@ def _resampled(figure: Figure, bad: np.ndarray, score: np.ndarray, seed: int) ->
     random = np.random.default_rng(seed)
     draws = (random.integers(0, len(bad), len(bad)) for _ in range(RESAMPLES))
     return [figure(bad[rows], score[rows]) for rows in draws if 0 < bad[rows].sum() < len(rows)]
-
-
-def _interval(values: Sequence[float] | np.ndarray) -> list[float]:
-    low, high = np.percentile(values, INTERVAL)
-    return [float(low), float(high)]

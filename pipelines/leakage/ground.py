@@ -72,9 +72,3 @@ def pooled(parts: list[Part]) -> Part:
         np.concatenate([part.loss_cents for part in parts]),
         np.concatenate(weights),
     )
-
-
-def taken(part: Part, rows: np.ndarray) -> Part:
-    """The given rows (positions) of a part."""
-    weight = None if part.weight is None else part.weight[rows]
-    return Part(part.features.take(rows), part.fraud[rows], part.loss_cents[rows], weight)

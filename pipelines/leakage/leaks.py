@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipelines.leakage.ground import SERVICE, Ground, pooled, taken
+from pipelines.leakage.ground import SERVICE, Ground, pooled
 from pipelines.training.encoding import Encoding, choose_encoding
 from pipelines.training.features import feature_names
 from pipelines.training.oversampling import smote
@@ -129,7 +129,7 @@ def _shuffled(part: Part, seed: int) -> tuple[Part, Part, Part]:
     order = np.random.default_rng(seed).permutation(len(part.fraud))
     test, validation = int(TEST_SHARE * len(order)), int(VALIDATION_SHARE * len(order))
     cuts = np.split(order, [len(order) - test - validation, len(order) - test])
-    fit, validated, tested = (taken(part, rows) for rows in cuts)
+    fit, validated, tested = (part.taken(rows) for rows in cuts)
     return fit, validated, tested
 
 

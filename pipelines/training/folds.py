@@ -1,10 +1,10 @@
 """Four prequential folds: the chosen model fitted anew as time goes on, tested each time on what came a label delay later."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from sklearn.metrics import average_precision_score
 
 from pipelines.training.candidates import LEAST_POSITIVES, Candidate
@@ -68,8 +68,8 @@ def _average_precision(parts: dict[str, Part], chosen: Candidate, names: Sequenc
 def fewer(part: Part, seed: int, most: int = FOLD_HONEST) -> Part:
     """The part with at most `most` honest rows, each weighing more: four fits that only tell how steady a model is."""
     kept, weight = thinned(part.fraud, np.ones(len(part.fraud), dtype=bool), seed, most)
-    before = weight if part.weight is None else part.weight * weight
-    return Part(part.features.filter(pa.array(kept)), part.fraud[kept], part.loss_cents[kept], before[kept])
+    weighted = replace(part, weight=weight if part.weight is None else part.weight * weight)
+    return weighted.taken(np.flatnonzero(kept))
 
 
 def _told(fold: Split, test: Part) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.evaluate import INTERVAL, bootstrap_average_precision
+from pipelines.evaluate import bootstrap_average_precision, interval
 from pipelines.training.served_parity import ServedParity
 
 LATENCY_BUDGET_MS = 25.0
@@ -163,7 +163,7 @@ def _calibrated(fraud: np.ndarray, score: np.ndarray) -> Check:
 
 def _difference(challenger: Challenger, score: np.ndarray, seed: int) -> tuple[float, float]:
     resampled = bootstrap_average_precision(challenger.fraud, np.column_stack([challenger.score, score]), seed)
-    worst, best = (float(x) for x in np.percentile(resampled[:, 0] - resampled[:, 1], INTERVAL))
+    worst, best = interval(resampled[:, 0] - resampled[:, 1])
     return worst, best
 
 
@@ -177,7 +177,7 @@ def _slices(challenger: Challenger, score: np.ndarray, seed: int) -> Check:
             continue
         compared.append(name)
         resampled = bootstrap_average_precision(fraud, both[rows], seed, SLICE_RESAMPLES)
-        low, high = np.percentile(resampled[:, 0] - resampled[:, 1], SLICE_INTERVAL)
+        low, high = interval(resampled[:, 0] - resampled[:, 1], SLICE_INTERVAL)
         if high < 0:
             worse.append(f"{name} ({low:+.3f} to {high:+.3f})")
     told = f"worse by more than noise in {', '.join(worse)}" if worse else f"not worse in any of {len(compared)} slices"

@@ -22,6 +22,11 @@ class Part:
     loss_cents: np.ndarray
     weight: np.ndarray | None = None
 
+    def taken(self, rows: np.ndarray) -> "Part":
+        """The given rows (positions)."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Part(self.features.take(rows), self.fraud[rows], self.loss_cents[rows], weight)
+
 
 @dataclass(frozen=True)
 class Asked:

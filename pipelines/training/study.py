@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import average_precision_score
 
-from pipelines.evaluate import INTERVAL, bootstrap_average_precision
+from pipelines.evaluate import bootstrap_average_precision, interval
 from pipelines.training import boosting
 from pipelines.training.encoding import choose_encoding
 from pipelines.training.parts import Part
@@ -36,10 +36,9 @@ def fitted(fit: Part, validation: Part, seed: int, names: Sequence[str] | None =
 
 def worth(fraud: np.ndarray, score: np.ndarray, seed: int) -> dict[str, Any]:
     """{"average_precision", "average_precision_ci" (95 %, 200 resamples), "base_rate"} of n rows."""
-    resampled = bootstrap_average_precision(fraud, score[:, None], seed, RESAMPLES)[:, 0]
-    low, high = (float(value) for value in np.percentile(resampled, INTERVAL))
+    resampled = bootstrap_average_precision(fraud, score[:, None], seed, RESAMPLES)
     precision = float(average_precision_score(fraud, score))
-    return {"average_precision": precision, "average_precision_ci": [low, high], "base_rate": float(fraud.mean())}
+    return {"average_precision": precision, "average_precision_ci": interval(resampled), "base_rate": float(fraud.mean())}
 
 
 def with_placeholders(features: pa.Table) -> pa.Table:
