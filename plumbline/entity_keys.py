@@ -66,28 +66,37 @@ def comparable(events: pa.ChunkedArray, rows: pa.ChunkedArray, name: str) -> tup
 
     A value that the other side cannot have, like 7.5 among integers, is null. Raises EntityKeyError for unlike types.
     """
-    events, rows = _plain(events), _plain(rows)
     if _is_empty(rows):
+        events = _plain(events)
         return events, pa.chunked_array([pa.nulls(len(rows), events.type)])
     if _is_empty(events):
+        rows = _plain(rows)
         return pa.chunked_array([pa.nulls(len(events), rows.type)]), rows
-    if events.type == rows.type:
-        return events, rows
-    if pa.types.is_integer(events.type) and pa.types.is_integer(rows.type):
-        unsigned = pa.uint64() in (events.type, rows.type)
-        wide = pa.decimal128(20) if unsigned else pa.int64()
-        return events.cast(wide), rows.cast(wide)
-    if pa.types.is_integer(events.type) and pa.types.is_floating(rows.type):
-        return events.cast(pa.int64()), _whole(rows)
-    if pa.types.is_floating(events.type) and pa.types.is_integer(rows.type):
-        return _whole(events), rows.cast(pa.int64())
-    if pa.types.is_timestamp(events.type) and pa.types.is_timestamp(rows.type):
-        return microseconds_utc(events, name), microseconds_utc(rows, name)
-    if pa.types.is_floating(events.type) and pa.types.is_floating(rows.type):
-        return events.cast(pa.float64()), rows.cast(pa.float64())
-    raise EntityKeyError(
-        f"Join key '{name}' is {rows.type} in the entity rows but {events.type} in the log; give both the same type."
-    )
+    compared = compared_with(events, rows.type), compared_with(rows, events.type)
+    if compared[0] is None or compared[1] is None:
+        raise EntityKeyError(
+            f"Join key '{name}' is {rows.type} in the entity rows but {events.type} in the log; give both the same type."
+        )
+    return compared
+
+
+def compared_with(column: pa.ChunkedArray, other: pa.DataType) -> pa.ChunkedArray | None:
+    """A join key in the type in which it is compared with one of type `other`; None where the two do not compare."""
+    column, other = _plain(column), _plain_type(other)
+    mine = column.type
+    if mine == other:
+        return column
+    if pa.types.is_integer(mine) and pa.types.is_integer(other):
+        return column.cast(pa.decimal128(20) if pa.uint64() in (mine, other) else pa.int64())
+    if pa.types.is_integer(mine) and pa.types.is_floating(other):
+        return _small(column)
+    if pa.types.is_floating(mine) and pa.types.is_integer(other):
+        return _whole(column)
+    if pa.types.is_timestamp(mine) and pa.types.is_timestamp(other):
+        return microseconds_utc(column, "A join key")
+    if pa.types.is_floating(mine) and pa.types.is_floating(other):
+        return column.cast(pa.float64())
+    return None
 
 
 def _is_empty(column: pa.ChunkedArray) -> bool:
@@ -97,15 +106,26 @@ def _is_empty(column: pa.ChunkedArray) -> bool:
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Without dictionaries, large text as text, NaN as null, and one zero."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
-        return column.cast(pa.string())
-    if pa.types.is_large_binary(column.type):
-        return column.cast(pa.binary())
-    if pa.types.is_floating(column.type):
-        return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), pc.add(column, 0.0).cast(column.type))
+    if (plain := _plain_type(column.type)) != column.type:
+        column = column.cast(plain)
+    if pa.types.is_floating(plain):
+        return pc.if_else(pc.is_nan(column), pa.scalar(None, plain), pc.add(column, 0.0).cast(plain))
     return column
+
+
+def _plain_type(data_type: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(data_type):
+        data_type = data_type.value_type
+    if pa.types.is_large_string(data_type) or pa.types.is_string_view(data_type):
+        return pa.string()
+    return pa.binary() if pa.types.is_large_binary(data_type) else data_type
+
+
+def _small(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Integers as int64; one that leaves it is null, for no whole float is taken for it."""
+    if column.type != pa.uint64():
+        return column.cast(pa.int64())
+    return pc.if_else(pc.less(column, pa.scalar(2**63, pa.uint64())), column, pa.scalar(None, pa.uint64())).cast(pa.int64())
 
 
 def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:

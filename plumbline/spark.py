@@ -16,9 +16,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import monotonically_increasing_id
 
 from plumbline import local_engine, spark_tasks
+from plumbline.entity_keys import EntityKeyError
 from plumbline.entity_split import SAMPLE, split_of
 from plumbline.log_append import write_parquet
-from plumbline.log_times import int64_values
+from plumbline.log_times import LogSchemaError, int64_values
 from plumbline.parcels import ERROR, FURTHER, PARCEL_SQL, PATH, Received
 from plumbline.part_files import Finish, part_writer, published, staged
 from plumbline.spark_job import Asked, Job
@@ -179,4 +180,4 @@ def _attempted(run: Callable[[int], Received]) -> Received:
 def _raised(error: str) -> Exception:
     """An error that a bucket reported, as the local engine raises it."""
     kind, _, text = error.partition(": ")
-    return OverflowError(text) if kind == "OverflowError" else ValueError(text)
+    return {known.__name__: known for known in (OverflowError, EntityKeyError, LogSchemaError)}.get(kind, ValueError)(text)

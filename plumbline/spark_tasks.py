@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from plumbline.acceptance import accepted
-from plumbline.entity_keys import comparable
+from plumbline.entity_keys import compared_with
 from plumbline.event_log import reaches_back
 from plumbline.hashing import buckets, entity_hashes, hashes, spread
 from plumbline.log_files import LogFiles, filesystem_of, parquet_fragment
@@ -120,8 +120,8 @@ def whole_rows(rows: pa.Table, _at: pa.ChunkedArray, numbers: np.ndarray, rows_a
 
 def row_hashes(asked: Asked, log: pa.Table, rows: pa.Table, count: int) -> np.ndarray:
     """(count,) uint64: of each row's entity; its events in the log (of which any table will do) have the same."""
-    keys = [comparable(log[ours], rows[theirs], ours)[1] for ours, theirs in zip(asked.join_keys, asked.row_keys, strict=True)]
-    return entity_hashes(keys, count)
+    types = [log.schema.field(name).type for name in asked.join_keys]
+    return _hashed([rows[name] for name in asked.row_keys], types, count)
 
 
 def assembled(rows: pa.Table, received: Received, outputs: Sequence[Sequence[str]]) -> pa.Table:
@@ -147,11 +147,17 @@ def _features(job: Job, events: pa.Table, rows: pa.Table) -> pa.Table:
 
 def _by_entity(table: pa.Table, job: Job) -> Iterator[pa.RecordBatch]:
     """Events by the buckets that need them; one with a null key may be in any."""
-    keys = [comparable(table[name], job.keys[name], name)[0] for name in job.asked.join_keys]
-    hashed = entity_hashes(keys, table.num_rows)
+    hashed = _hashed([table[name] for name in job.asked.join_keys], job.keys.schema.types, table.num_rows)
     taken, places = job.split.of_events(hashed, int64_values(table["event_timestamp"]))
     whole = len(taken) == table.num_rows and not job.split.hot
     yield from parcels(table if whole else table.take(pa.array(taken)), places, EVENTS)
+
+
+def _hashed(keys: Sequence[pa.ChunkedArray], other_types: Sequence[pa.DataType], count: int) -> np.ndarray:
+    """(count,) uint64, the same of equal keys of events and of rows. Types that do not compare tell no entities apart: their
+    bucket has all, and refuses them where both have values."""
+    compared = [compared_with(key, other) for key, other in zip(keys, other_types, strict=True)]
+    return entity_hashes([key for key in compared if key is not None], count)
 
 
 def _delivery(table: pa.Table, job: Job) -> np.ndarray:

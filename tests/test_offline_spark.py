@@ -19,6 +19,7 @@ from feast.types import Int64, String
 
 from plumbline import aggregate, entity_split, windowed_view
 from plumbline import spark as engine
+from plumbline.entity_keys import EntityKeyError
 from plumbline.spec import ANY_TYPE_FUNCTIONS, FUNCTIONS
 
 if TYPE_CHECKING:
@@ -276,6 +277,24 @@ def test_the_rows_of_a_query_come_back_whole_and_in_its_order(repos, spark):
     got, expected = job(repos["spark"], frame).to_arrow(), job(repos["local"], asked()).to_arrow()
 
     assert_equal(got, expected)
+
+
+@pytest.mark.parametrize("key_type", ["float64", "uint64"])
+def test_keys_of_another_number_type_than_the_logs_are_found_in_every_task(repos, key_type):
+    rows = asked().assign(shop_id=asked()["shop_id"].astype(key_type))
+
+    local, distributed = (repos[name].get_historical_features(rows, ["by_both:cents_sum_5d"]).to_arrow() for name in repos)
+
+    assert_equal(distributed, local)
+    assert any(local["cents_sum_5d"].to_pylist())
+
+
+@pytest.mark.parametrize("engine_name", ["local", "spark"])
+def test_keys_that_do_not_compare_with_the_logs_are_refused_by_both_engines(repos, engine_name):
+    rows = asked().assign(shop_id=asked()["shop_id"].astype(str))
+
+    with pytest.raises(EntityKeyError, match=r"Join key 'shop_id' is .*string in the entity rows but int32 in the log"):
+        repos[engine_name].get_historical_features(rows, ["by_both:cents_sum_5d"]).to_arrow()
 
 
 def test_a_query_that_finds_no_rows_gives_none(repos, spark):
