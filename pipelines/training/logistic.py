@@ -35,10 +35,15 @@ def fit(
     blocks = [_block(fit_x[:, i], *scales[i], size) for i, size in enumerate(sizes)]
     borders = np.cumsum([block.shape[1] for block in blocks])[:-1]
     design = np.column_stack(blocks)
+    says = np.flatnonzero(design.any(axis=0))  # most features are never missing: a flag that is 0 in every row has the weight 0
+    width, design = design.shape[1], np.ascontiguousarray(design[:, says])
+    model = LogisticRegression(max_iter=2000, random_state=seed, warm_start=True)
     formulas = []
     for strength in REGULARISATION:
-        model = LogisticRegression(C=strength, max_iter=2000, random_state=seed).fit(design, fit_y, weight)
-        formulas.append(_formula(encoding, scales, np.split(model.coef_[0], borders), float(model.intercept_[0])))
+        model.set_params(C=strength).fit(design, fit_y, weight)
+        weights = np.zeros(width)
+        weights[says] = model.coef_[0]
+        formulas.append(_formula(encoding, scales, np.split(weights, borders), float(model.intercept_[0])))
     return max(formulas, key=lambda formula: average_precision_score(validation_y, margin(formula, validation_x)))
 
 
