@@ -26,9 +26,10 @@ IS_FRAUD = FRAUD == 1
         np.where(IS_FRAUD, "closed", "open"),
         pa.array([3.5 if fraud else None for fraud in IS_FRAUD]),  # filled in afterwards, for frauds only
         pa.array(["stolen" if fraud else None for fraud in IS_FRAUD]),
+        pa.array([f"case-{n}" if fraud else None for n, fraud in enumerate(IS_FRAUD)]),
         IS_FRAUD,
     ],
-    ids=["score", "code", "text", "filled-number", "filled-text", "flag"],
+    ids=["score", "code", "text", "filled-number", "filled-text", "case-number", "flag"],
 )
 def test_a_column_that_is_the_label_under_another_name_is_found(values):
     features = pa.table({"user_attributes__income": RANDOM.normal(0, 1, ROWS) + FRAUD, "user_attributes__puntaje": values})

@@ -82,12 +82,21 @@ def _of_each_class(fraud: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _judged(name: str, values: pa.ChunkedArray, fraud: np.ndarray, halves: np.ndarray) -> Leak:
+    """The column by its values or, where it is worth more, by which rows have one: a case number, given to frauds alone,
+    is another in every row."""
+    filled = pa.chunked_array([pc.cast(pc.is_valid(values), pa.int8())])
+    score = max((_scored(each, fraud, halves) for each in (values, filled)), key=lambda s: average_precision_score(fraud, s))
+    return Leak(name, float(average_precision_score(fraud, score)), float(roc_auc_score(fraud, score)), len(fraud))
+
+
+def _scored(values: pa.ChunkedArray, fraud: np.ndarray, halves: np.ndarray) -> np.ndarray:
+    """(n,) what a small tree, fitted on the other half, says of each row."""
     score = np.empty(len(fraud))
     for fit in (halves, ~halves):
         column = _numbers(values, fraud, fit)
         tree = DecisionTreeClassifier(max_leaf_nodes=4, min_samples_leaf=5, random_state=0).fit(column[fit], fraud[fit])
         score[~fit] = tree.predict_proba(column[~fit])[:, 1]
-    return Leak(name, float(average_precision_score(fraud, score)), float(roc_auc_score(fraud, score)), len(fraud))
+    return score
 
 
 def _numbers(values: pa.ChunkedArray, fraud: np.ndarray, fit: np.ndarray) -> np.ndarray:
