@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from mlflow import MlflowClient
 from feature_repo import open_store
 from feature_repo.settings import Settings
 from pipelines.training import tracking
-from pipelines.training.candidates import Candidate, choose, compare_rivals, fit_candidates
-from pipelines.training.folds import prequential
+from pipelines.training.candidates import Candidate, choose, compare_rivals, fit_candidates, usable_encoding
+from pipelines.training.folds import prequential, start_folds
 from pipelines.training.gate import Decision
 from pipelines.training.labels import KnownLog, TrainingRefusedError, read_known_log
 from pipelines.training.material import contract, guessed, material, report
@@ -33,7 +34,9 @@ from plumbline import FeatureStore
 from plumbline.durations import SECOND
 
 SEED = 7
-
+AT_ONCE = 2
+"""Models and folds that are fitted beside each other, each by one thread: where two threads share one model, they wait for
+each other at every split."""
 
 TASKS = (
     Task("transaction_fraud", "transaction_fraud_v1", lambda log, *_: transaction_examples(log)),
@@ -127,22 +130,25 @@ def _train_one(task: Task, session: Session) -> dict[str, Any]:
 
     given = material(task, session, tell)
     parts, seed = given.parts, session.seed
+    encoding, left_out = usable_encoding(parts, task.service)
     promised = contract(task, session, given)
-    with tempfile.TemporaryDirectory(prefix="plumbline-train-") as folder:
-        candidates, left_out = fit_candidates(parts, promised, Path(folder), seed, tune=session.full, say=tell)
+    names = parts["fit"].features.column_names
+    with tempfile.TemporaryDirectory(prefix="plumbline-train-") as folder, ThreadPoolExecutor(AT_ONCE) as pool:
+        rivals = compare_rivals(FULL if session.full else QUICK, parts, encoding, seed, pool, tell)
+        candidates = fit_candidates(parts, encoding, promised, Path(folder), seed, pool, tune=session.full, say=tell)
         chosen = choose(candidates)
-        rivals = compare_rivals(FULL if session.full else QUICK, parts, seed, tell)
-        tell("prequential folds")
-        folds = prequential(given.asked, given.split, chosen, parts["fit"].features.column_names, seed)
-        tell(f"{chosen.kind} chosen on validation rows, logging to MLflow")
+        tell(f"{chosen.kind} chosen on validation rows; prequential folds, logging to MLflow")
+        folds = start_folds(given.asked, given.split, chosen, names, seed, pool)
         runs = {candidate.kind: _log_run(session, candidate, given.split) for candidate in candidates}
-        version = tracking.register(session.client, task.name, runs[chosen.kind], _tags(chosen) | session.provenance)
         decision = judge(session.settings, session.store, session.client, chosen, parts, given.tested, Path(folder), seed)
+        tested = prequential([fold.result() for fold in folds])
+        compared = {name: rival.result() for name, rival in rivals.items()}
+    version = tracking.register(session.client, task.name, runs[chosen.kind], _tags(chosen) | session.provenance)
     _make_known(task, session, version, decision)
     told = {
         **report(chosen, given, seed),
-        "comparison": {**guessed(parts), **{each.kind: _compared(each, runs) for each in candidates}, **rivals},
-        "prequential": folds,
+        "comparison": {**guessed(parts), **{each.kind: _compared(each, runs) for each in candidates}, **compared},
+        "prequential": tested,
         "mlflow_run_id": runs[chosen.kind],
         "model_version": version,
         "gate": decision.report(),

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.special import expit
 from sklearn.metrics import average_precision_score
 
 from pipelines.training import boosting
@@ -105,10 +106,23 @@ class TestRivals:
     def test_every_rival_finds_what_there_is_and_repeats_itself(self, name):
         test, fraud = rows(3)
 
-        score, again = (FULL[name](ENCODING, rows(1), rows(2), 7)(test) for _ in range(2))
+        score, again = (FULL[name](ENCODING, rows(1), rows(2), 7, None)(test) for _ in range(2))
 
         assert average_precision_score(fraud, score) > 2 * fraud.mean()
         assert np.array_equal(score, again)
+
+    def test_xgboost_gives_rows_that_stand_for_several_their_weight(self):
+        (matrix, fraud), validation = rows(1), rows(2)
+        kept = np.flatnonzero((fraud == 1) | (np.arange(len(fraud)) % 10 == 0))
+        weight = np.where(fraud[kept] == 1, 1.0, 10.0)
+
+        weighted, plain = (
+            float(expit(FULL["xgboost"](ENCODING, (matrix[kept], fraud[kept]), validation, 7, given)(validation[0])).mean())
+            for given in (weight, None)
+        )
+
+        assert weighted < 1.5 * validation[1].mean()
+        assert plain > 2 * validation[1].mean()
 
     def test_searched_parameters_are_the_same_for_a_seed_and_not_worse_on_validation_than_the_usual_ones(self):
         fit, validation = rows(1), rows(2)

@@ -12,7 +12,6 @@ from pipelines.training.encoding import Encoding
 FILE = "booster.txt"
 MAX_TREES = 300
 PATIENCE_TREES = 40
-MANY_ROWS = 200_000
 
 
 def parameters(seed: int, rows: int) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def parameters(seed: int, rows: int) -> dict[str, Any]:
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": threads(rows),
+        "num_threads": 1,
         "verbosity": -1,
     }
 
@@ -77,10 +76,4 @@ def load(folder: Path) -> lightgbm.Booster:
 
 def margin(booster: lightgbm.Booster, matrix: np.ndarray) -> np.ndarray:
     """(n,) log-odds before calibration."""
-    return np.asarray(booster.predict(matrix, raw_score=True, num_threads=threads(len(matrix))))
-
-
-def threads(rows: int) -> int:
-    """One for small data: two threads that wait for each other at every split took 24 times as long on a busy machine
-    (1,643 rows, 300 trees, load 8: 88 s against 3.7 s; 107,000 rows beside two busy processes: over 100 s against 17 s)."""
-    return 1 if rows < MANY_ROWS else 2
+    return np.asarray(booster.predict(matrix, raw_score=True, num_threads=1))

@@ -1,6 +1,7 @@
 """The models that compete: fitted, calibrated, given thresholds, written to files, read back, and measured."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,52 +59,67 @@ def check_parts(parts: Mapping[str, Part]) -> list[str]:
     return []
 
 
-def fit_candidates(
-    parts: Mapping[str, Part],
-    contract: dict[str, Any],
-    folder: Path,
-    seed: int,
-    *,
-    tune: bool = False,
-    say: Callable[[str], object] = str,
-) -> tuple[list[Candidate], list[str]]:
-    """LightGBM, with its parameters searched too (tune), and logistic regression on the same rows and encoding.
+def usable_encoding(parts: Mapping[str, Part], service: str) -> tuple[Encoding, list[str]]:
+    """How to encode the features of the fit rows, and notes on those left out.
 
-    contract  what the trainer knows already
-    say       told of each model before it is fitted
-
-    Returns the candidates and notes on features left out. Raises TrainingRefusedError where no feature is usable.
+    Raises TrainingRefusedError where no feature of the service is usable.
     """
     encoding, notes = choose_encoding(parts["fit"].features, parts["fit"].features.column_names)
     if not encoding.features:
-        raise TrainingRefusedError(f"No feature of {contract['feature_service']} varies in the fit rows. {' '.join(notes)}")
+        raise TrainingRefusedError(f"No feature of {service} varies in the fit rows. {' '.join(notes)}")
+    return encoding, notes
+
+
+def fit_candidates(
+    parts: Mapping[str, Part],
+    encoding: Encoding,
+    contract: dict[str, Any],
+    folder: Path,
+    seed: int,
+    pool: Executor,
+    *,
+    tune: bool = False,
+    say: Callable[[str], object] = str,
+) -> list[Candidate]:
+    """LightGBM, with its parameters searched too (tune), and logistic regression on the same rows and encoding.
+
+    contract  what the trainer knows already
+    pool      where each is fitted, beside the others
+    say       told of each model before it is fitted
+    """
     wanted: dict[str, tuple[str, dict[str, Any]]] = {kind: (kind, {}) for kind in KINDS}
     if tune:
         say("searching parameters of lightgbm")
         found = tuned(encoding, _rows(encoding, parts["fit"]), _rows(encoding, parts["validation"]), seed, parts["fit"].weight)
         wanted["lightgbm_tuned"] = ("lightgbm", {"changes": found})
-    candidates = []
-    for name, (kind, extra) in wanted.items():
+
+    def fitted(name: str) -> Candidate:
         say(f"fitting {name}")
-        candidates.append(_fit_one(name, kind, extra, parts, encoding, contract, folder, seed))
-    return candidates, notes
+        return _fit_one(name, *wanted[name], parts, encoding, contract, folder, seed)
+
+    return list(pool.map(fitted, wanted))
 
 
 def compare_rivals(
-    rivals: Mapping[str, Rival], parts: Mapping[str, Part], seed: int, say: Callable[[str], object] = str
-) -> dict[str, dict[str, Any]]:
-    """Metrics (pipelines.evaluate) of each rival on the test rows, its scores calibrated on the validation rows."""
-    encoding, _ = choose_encoding(parts["fit"].features, parts["fit"].features.column_names)
+    rivals: Mapping[str, Rival],
+    parts: Mapping[str, Part],
+    encoding: Encoding,
+    seed: int,
+    pool: Executor,
+    say: Callable[[str], object] = str,
+) -> dict[str, Future[dict[str, Any]]]:
+    """Metrics (pipelines.evaluate) of each rival on the test rows, its scores calibrated on the validation rows; to come."""
     fit, validation, test = (_rows(encoding, parts[name]) for name in ("fit", "validation", "test"))
-    compared = {}
-    for name, rival in rivals.items():
+
+    def compared(name: str) -> dict[str, Any]:
         say(f"fitting {name}")
-        scorer = rival(encoding, fit, validation, seed)
+        scorer = rivals[name](encoding, fit, validation, seed, parts["fit"].weight)
         in_validation = scorer(validation[0])
         score = probability(scorer(test[0]), platt(in_validation, validation[1]))
         precision = float(average_precision_score(validation[1], in_validation))
-        compared[name] = {**evaluate(test[1], score, seed), "validation_average_precision": precision}
-    return compared
+        return {**evaluate(test[1], score, seed), "validation_average_precision": precision}
+
+    return {name: pool.submit(compared, name) for name in rivals}
 
 
 def _rows(encoding: Encoding, part: Part) -> Rows:
@@ -150,7 +166,7 @@ def _fit_one(
     score = saved.score(test.features)
     decisions = total_cost(score, test.fraud, losses(test.fraud, test.loss_cents, costs), thresholds, costs)
     metrics = {**evaluate(test.fraud, score, seed), "decisions": decisions}
-    in_validation = float(average_precision_score(validation.fraud, saved.score(validation.features)))
+    in_validation = float(average_precision_score(validation.fraud, probability(margin, calibration)))
     return Candidate(name, extra, target, saved, in_validation, score, metrics)
 
 

@@ -1,6 +1,7 @@
 """Four prequential folds: the chosen model fitted anew as time goes on, tested each time on what came a label delay later."""
 
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import Any
 
@@ -31,17 +32,26 @@ def fold_splits(split: Split) -> list[Split]:
     return [Split(split.start, begin - gap, begin, begin + eighth) for begin in begins if begin - gap > split.start + eighth]
 
 
-def prequential(asked: Asked, split: Split, chosen: Candidate, names: Sequence[str], seed: int) -> dict[str, Any]:
-    """{"folds": [...], "average_precision_mean", "average_precision_sd"}; the means are None with fewer than two folds.
+def start_folds(
+    asked: Asked, split: Split, chosen: Candidate, names: Sequence[str], seed: int, pool: Executor
+) -> list[Future[dict[str, Any] | None]]:
+    """What each fold found, to come; None of one with too few frauds in a part.
 
     names are the features that a model may use; which of them say anything is decided anew on each fold's fit rows.
     """
-    folds = []
-    for fold in fold_splits(split):
+
+    def told(fold: Split) -> dict[str, Any] | None:
         parts = asked.parts(fold)
-        if all(_enough(part, LEAST_POSITIVES[name]) for name, part in parts.items()):
-            precision = _average_precision(parts, chosen, names, seed)
-            folds.append({**_told(fold, parts["test"]), "average_precision": precision})
+        if not all(_enough(part, LEAST_POSITIVES[name]) for name, part in parts.items()):
+            return None
+        return {**_told(fold, parts["test"]), "average_precision": _average_precision(parts, chosen, names, seed)}
+
+    return [pool.submit(told, fold) for fold in fold_splits(split)]
+
+
+def prequential(found: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+    """{"folds": [...], "average_precision_mean", "average_precision_sd"}; the means are None with fewer than two folds."""
+    folds = [fold for fold in found if fold is not None]
     precisions = [fold["average_precision"] for fold in folds]
     several = len(folds) > 1
     return {

@@ -10,4 +10,4 @@ class Progress:
         self._start = time.monotonic()
 
     def say(self, text: str) -> None:
-        print(f"{time.monotonic() - self._start:7.1f} s  {text}", flush=True)
+        print(f"{time.monotonic() - self._start:7.1f} s  {text}\n", end="", flush=True)  # one write: threads print too
