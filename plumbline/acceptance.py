@@ -31,24 +31,49 @@ def accepted(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
     Decided among the rows given, so a partition's rows that share an id must all be there. Two rows of one (partition,
     offset) are one record: the first counts. A null event_id is never a duplicate. A row without a time never counts.
     """
-    time_known = valid_mask(table["event_timestamp"])
-    streamed = valid_mask(table["source_partition"]) & valid_mask(table["source_offset"])
-    if not streamed.any():
-        return time_known
-    event_us, created_us = int64_values(table["event_timestamp"]), int64_values(table["created_timestamp"])
-    created_us = np.where(valid_mask(table["created_timestamp"]), created_us, event_us)
-    timely = (created_us - event_us <= allowed_lateness_us) & (event_us - created_us <= MAX_AHEAD_US)
-    candidates = np.flatnonzero(streamed & time_known & timely)
+    counts = recorded(table, allowed_lateness_us)
+    candidates = np.flatnonzero(counts & _streamed(table))
+    if not len(candidates):
+        return counts
+    event_us, created_us = _times(table)
     partition, offset = int64_values(table["source_partition"]), int64_values(table["source_offset"])
-    candidates = _once(candidates, partition, offset)
-    counts = time_known & ~streamed
-    counts[candidates] = True
     disputed = candidates[_disputed(table["event_id"], partition, candidates)]
     if len(disputed):
         claims_until_us = event_us + allowed_lateness_us
         order, starts = _deliveries(table["event_id"], partition, offset, disputed)
         counts[order] = _claims(starts, claims_until_us[order], created_us[order])
     return counts
+
+
+def recorded(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
+    """(n,) bool: the rows that count but for their ids: history, and timely records of a topic, each once."""
+    time_known, streamed = valid_mask(table["event_timestamp"]), _streamed(table)
+    if not streamed.any():
+        return time_known
+    event_us, created_us = _times(table)
+    timely = (created_us - event_us <= allowed_lateness_us) & (event_us - created_us <= MAX_AHEAD_US)
+    partition, offset = int64_values(table["source_partition"]), int64_values(table["source_offset"])
+    counts = time_known & ~streamed
+    counts[_once(np.flatnonzero(streamed & time_known & timely), partition, offset)] = True
+    return counts
+
+
+def repeated(marks: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Places of those known uint64 that are there more than once."""
+    bits = max(10, int(np.ceil(np.log2(BITS_A_DELIVERY * len(marks) + 1))))
+    suspects = np.flatnonzero(_marked_twice(marks, known, bits))
+    ordered = np.sort(marks[suspects])
+    return suspects[np.isin(marks[suspects], ordered[1:][ordered[1:] == ordered[:-1]])]
+
+
+def _streamed(table: pa.Table) -> np.ndarray:
+    return valid_mask(table["source_partition"]) & valid_mask(table["source_offset"])
+
+
+def _times(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Event and creation times in microseconds; who has no creation was known when it happened."""
+    event_us, created_us = int64_values(table["event_timestamp"]), int64_values(table["created_timestamp"])
+    return event_us, np.where(valid_mask(table["created_timestamp"]), created_us, event_us)
 
 
 def _once(candidates: np.ndarray, partition: np.ndarray, offset: np.ndarray) -> np.ndarray:
@@ -74,13 +99,7 @@ def _rises(candidates: np.ndarray, partition: np.ndarray, offset: np.ndarray, la
 
 def _disputed(ids: pa.ChunkedArray, partition: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Which candidates may share an id with another: their places among the candidates, with few false alarms."""
-    slots = (hashes(ids) + spread(partition))[candidates]
-    known = valid_mask(ids)[candidates]
-    bits = max(10, int(np.ceil(np.log2(BITS_A_DELIVERY * len(slots) + 1))))
-    suspects = np.flatnonzero(_marked_twice(slots, known, bits))
-    ordered = np.sort(slots[suspects])
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    return suspects[np.isin(slots[suspects], repeated)]
+    return repeated((hashes(ids) + spread(partition))[candidates], valid_mask(ids)[candidates])
 
 
 @kernel

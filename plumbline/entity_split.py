@@ -71,6 +71,13 @@ class EntitySplit:
                 wanted.append(np.full(len(taken[-1]), entity.first_bucket + part))
         return np.concatenate(taken), np.concatenate(wanted)
 
+    @staticmethod
+    def homes(count: int, taken: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """(count,) a number for the buckets that of_events sends each event to, the same where all of them are the same."""
+        first, last = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        first[taken[::-1]], last[taken] = places[::-1], places  # ranges are neighbours, in order
+        return first << 32 | last
+
     def _seen(self, entity: HotEntity, event_us: np.ndarray) -> list[np.ndarray]:
         """For each range of an entity, which of its events some row of the range may see."""
         begins = np.array([-FOR_EVER, *entity.cuts_us])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from plumbline.log_append import write_parquet
-from plumbline.parcels import ERROR, FURTHER, PATH, ROWS, Received, word
+from plumbline.parcels import ERROR, FURTHER, MIXED, PATH, ROWS, Received, word
 from plumbline.spark_tasks import ROW, Batches, Task, assembled, task
 
 Finish = Callable[[pa.Table], pa.Table]
@@ -21,7 +21,7 @@ def part_writer(staging: Path, rows_a_part: int, outputs: Sequence[Sequence[str]
     @task
     def written(batches: Batches) -> Iterator[pa.RecordBatch]:
         received = Received(batches)
-        troubles = [(kind, text) for kind in (ERROR, FURTHER) for text in received.words(kind)]
+        troubles = [(kind, text) for kind in (FURTHER, MIXED, ERROR) for text in received.words(kind)]
         if troubles:
             yield word(*min(troubles))
             return

@@ -3,12 +3,15 @@ same evaluation as the local engine in every bucket."""
 
 import math
 import os
+import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
@@ -20,7 +23,7 @@ from plumbline.entity_keys import EntityKeyError
 from plumbline.entity_split import SAMPLE, split_of
 from plumbline.log_append import write_parquet
 from plumbline.log_times import LogSchemaError, int64_values
-from plumbline.parcels import ERROR, FURTHER, PARCEL_SQL, PATH, Received
+from plumbline.parcels import ERROR, FURTHER, MIXED, PARCEL_SQL, PATH, Carrier, Received
 from plumbline.part_files import Finish, part_writer, published, staged
 from plumbline.spark_job import Asked, Job
 from plumbline.spark_plan import grouped, opened
@@ -34,6 +37,8 @@ BUCKET_ROWS = range(50_000, 400_000)
 """How many events and entity rows a bucket should hold."""
 FILE_ROWS = range(50_000, 1_000_000)
 """How many rows a file of a saved training set has."""
+ONE_MACHINE = re.compile(r"local(\[.*\])?")
+"""Masters whose tasks run on the driver's machine, and see its files."""
 ONE_PART = 2**62
 """Rows of a result that is not divided."""
 
@@ -65,6 +70,13 @@ def frame_rows(frame: DataFrame) -> FrameRows:
     return FrameRows(frame, frame.withColumn(spark_tasks.ROW, monotonically_increasing_id()))
 
 
+class Attempt(NamedTuple):
+    """How a call is evaluated: how far before its range the log is read, and whether deliveries are judged first."""
+
+    margins: int = 2
+    judged_first: bool = False
+
+
 class History:
     """Historical features of entity rows, evaluated in Spark: views over one log and the same keys in one job.
 
@@ -80,13 +92,14 @@ class History:
         if not self._rows.count:
             return local_engine.features_of(self._rows.empty, self._requests, self._as_known)
         outputs = [asked.outputs for asked in self._groups]
+        with _carrier(self._spark) as carrier:
 
-        def collected(margins: int) -> Received:
-            frames = [*self._answers(margins, ONE_PART), *self._rows.apart(self._spark, ONE_PART)]
-            return Received(reduce(DataFrame.unionByName, frames).toArrow().to_batches())
+            def collected(attempt: Attempt) -> Received:
+                frames = [*self._answers(carrier, attempt, ONE_PART), *self._rows.apart(self._spark, carrier, ONE_PART)]
+                return Received(reduce(DataFrame.unionByName, frames).toArrow().to_batches())
 
-        received = _attempted(collected)
-        table = spark_tasks.assembled(self._rows.together(received), received, outputs)
+            received = _attempted(collected)
+            table = spark_tasks.assembled(self._rows.together(received), received, outputs)
         return table.select(self._columns)
 
     def write(self, target: Path, finish: Finish) -> list[str]:
@@ -99,24 +112,25 @@ class History:
             if not self._rows.count:
                 write_parquet(finish(self.to_arrow()), staging / "part-00000.parquet")
                 return published(staging, ["part-00000.parquet"], target)
-            received = _attempted(partial(self._written, staging, partial(_finished, finish, self._columns)))
+            with _carrier(self._spark) as carrier:
+                received = _attempted(partial(self._written, staging, partial(_finished, finish, self._columns), carrier))
             return published(staging, received.words(PATH), target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _written(self, staging: Path, finish: Finish, margins: int) -> Received:
+    def _written(self, staging: Path, finish: Finish, carrier: Carrier, attempt: Attempt) -> Received:
         share = math.ceil(self._rows.count / (2 * self._parallelism))
         size = min(max(share, FILE_ROWS.start), FILE_ROWS.stop)
-        frames = [*self._answers(margins, size), self._rows.whole(self._spark, size)]
+        frames = [*self._answers(carrier, attempt, size), self._rows.whole(self._spark, carrier, size)]
         outputs = [asked.outputs for asked in self._groups]
         parts = reduce(DataFrame.unionByName, frames).repartitionById(math.ceil(self._rows.count / size), "place")
         return Received(parts.mapInArrow(part_writer(staging, size, outputs, finish), PARCEL_SQL).toArrow().to_batches())
 
-    def _answers(self, margins: int, rows_a_part: int) -> list[DataFrame]:
+    def _answers(self, carrier: Carrier, attempt: Attempt, rows_a_part: int) -> list[DataFrame]:
         """The answers to each group of views as parcels by part of the result."""
         frames = []
         for number, asked in enumerate(self._groups):
-            job = self._job(asked, margins)
+            job = self._job(asked, carrier, attempt)
             parcels = self._rows.by_entity(self._spark, job)
             if job.log.shards:
                 parcels = parcels.unionByName(self._events(job))
@@ -125,16 +139,16 @@ class History:
         return frames
 
     def _events(self, job: Job) -> DataFrame:
-        """The accepted events of the log as parcels by entity."""
+        """The events of the log as parcels by entity, the accepted ones where they are judged first."""
         numbers = self._spark.range(0, len(job.log.shards), 1, len(job.log.shards))
         events = numbers.mapInArrow(spark_tasks.shard_reader(job), PARCEL_SQL)
-        if not job.judged:
-            return events
-        return events.repartitionById(job.split.count, "place").mapInArrow(spark_tasks.judge(job), PARCEL_SQL)
+        for judging in (spark_tasks.once(job), spark_tasks.judge(job)) if job.judged_first else ():
+            events = events.repartitionById(job.split.count, "place").mapInArrow(judging, PARCEL_SQL)
+        return events
 
-    def _job(self, asked: Asked, margins: int) -> Job:
+    def _job(self, asked: Asked, carrier: Carrier, attempt: Attempt) -> Job:
         rows = self._rows
-        log = opened(asked, rows.range_us(), margins)
+        log = opened(asked, rows.range_us(), attempt.margins)
         sample, at = rows.sample(SAMPLE, asked.row_keys)
         hashed = spark_tasks.row_hashes(asked, log.empty, sample, len(at))
         held = log.held + rows.count
@@ -142,7 +156,7 @@ class History:
         others = max(1, spread, math.ceil(held / BUCKET_ROWS.stop))
         split = split_of(hashed, int64_values(at), rows.count, others, asked.reach_us)
         keys = rows.empty.table.select(list(asked.row_keys)).rename_columns(list(asked.join_keys))
-        return Job(asked, log, split, keys, self._as_known)
+        return Job(asked, log, split, keys, self._as_known, carrier, attempt.judged_first and log.streamed and asked.windowed)
 
     @property
     def _columns(self) -> list[str]:
@@ -154,27 +168,40 @@ class History:
         return self._spark.sparkContext.defaultParallelism
 
 
+@contextmanager
+def _carrier(spark: SparkSession) -> Iterator[Carrier]:
+    """How parcels travel meanwhile: in files of Spark's scratch folder where every task runs on this machine."""
+    if not ONE_MACHINE.fullmatch(str(spark.sparkContext.master)):
+        yield Carrier()
+        return
+    scratch = spark.sparkContext.getConf().get("spark.local.dir", "").split(",")[0] or None
+    with TemporaryDirectory(prefix="plumbline-", dir=scratch, ignore_cleanup_errors=True) as folder:
+        yield Carrier(folder)
+
+
 def _finished(finish: Finish, columns: Sequence[str], table: pa.Table) -> pa.Table:
     return finish(table.select(columns))
 
 
-def _attempted(run: Callable[[int], Received]) -> Received:
+def _attempted(run: Callable[[Attempt], Received]) -> Received:
     """What a run gives, after reading as far back as the log's duplicates ask for; once more when a file vanished under a
     task (a compaction replaced small files by a large one)."""
-    margins, vanished = 2, False
+    attempt, vanished = Attempt(), False
     while True:
         try:
-            received = run(margins)
+            received = run(attempt)
         except PySparkException as error:
             if vanished or "FileNotFoundError" not in str(error):
                 raise
             vanished = True
             continue
-        for error_text in sorted(received.words(ERROR)):
-            raise _raised(error_text)
-        if not received.words(FURTHER):
-            return received
-        margins *= 4
+        further, mixed = bool(received.words(FURTHER)), bool(received.words(MIXED))
+        if not further and not mixed:
+            break
+        attempt = Attempt(attempt.margins * (4 if further else 1), attempt.judged_first or mixed)
+    for error_text in sorted(received.words(ERROR)):
+        raise _raised(error_text)
+    return received
 
 
 def _raised(error: str) -> Exception:

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from plumbline.entity_split import FOR_EVER, EntitySplit
 from plumbline.log_rows import Reading
+from plumbline.parcels import Carrier
 from plumbline.view_evaluation import RowRequest, ViewRequest, WindowedRequest
 from plumbline.view_spec import LogSource
 
@@ -81,19 +82,25 @@ class Opened:
 
 @dataclass(frozen=True)
 class Job:
-    """What the tasks of a job need to know: what is asked, of which log, how it is split, and the keys of the rows in their
-    own types (a table without rows, under the log's names)."""
+    """What the tasks of a job need to know: what is asked, of which log, how it is split, the keys of the rows in their own
+    types (a table without rows, under the log's names), and how parcels are carried.
+
+    judged_first  whether deliveries are judged before they are sorted by entity, because some that decide about each other
+                  are of several buckets; else each bucket judges its own
+    """
 
     asked: Asked
     log: Opened
     split: EntitySplit
     keys: pa.Table
     as_known: bool
+    carrier: Carrier
+    judged_first: bool
 
     @property
-    def judged(self) -> bool:
-        """Whether the rules for duplicates and lateness apply."""
-        return self.log.streamed and self.asked.windowed
+    def judged_within(self) -> bool:
+        """Whether the rules for duplicates and lateness apply, and each bucket judges its own deliveries."""
+        return self.log.streamed and self.asked.windowed and not self.judged_first
 
 
 def join_keys_of(request: ViewRequest) -> tuple[str, ...]:

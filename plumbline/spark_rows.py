@@ -1,5 +1,6 @@
 """Entity rows as the distributed engine takes them: a table of the driver's, or a Spark DataFrame that never goes there."""
 
+import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -12,9 +13,9 @@ import pyarrow as pa
 from plumbline.entity_rows import EntityRows, entity_rows
 from plumbline.instant import from_microseconds
 from plumbline.log_times import int64_values
-from plumbline.parcels import PARCEL_SQL, ROWS, Received
+from plumbline.parcels import PARCEL_SQL, ROWS, Carrier, Received, kept
 from plumbline.spark_job import Job
-from plumbline.spark_tasks import ROW, Batches, row_parcels, task, whole_rows
+from plumbline.spark_tasks import AT, ROW, Batches, row_parcels, task, whole_rows
 
 DataFrame = Any
 """pyspark.sql.DataFrame; pyspark is an optional dependency, which spark.py alone imports."""
@@ -23,8 +24,8 @@ SparkSession = Any
 
 PLACE_BITS = 33
 """Spark's monotonically_increasing_id: the partition's number above, the row's place in it in the lowest 33 bits."""
-CHUNK_ROWS = 1_000_000
-"""Rows that a task of a query gathers before it makes parcels of them."""
+CHUNK_ROWS = range(10_000, 1_000_000)
+"""How many rows a task takes at a time to make parcels of them."""
 BOUNDS_SQL = "partition long, held long, low long, high long"
 
 Pack = Callable[[pa.Table, pa.ChunkedArray, np.ndarray], Iterator[pa.RecordBatch]]
@@ -46,10 +47,10 @@ class Rows(Protocol):
     def by_entity(self, spark: SparkSession, job: Job) -> DataFrame:
         """Keys, instants and numbers, by entity."""
 
-    def whole(self, spark: SparkSession, rows_a_part: int) -> DataFrame:
+    def whole(self, spark: SparkSession, carrier: Carrier, rows_a_part: int) -> DataFrame:
         """All columns, by part of the result."""
 
-    def apart(self, spark: SparkSession, rows_a_part: int) -> "list[DataFrame]":
+    def apart(self, spark: SparkSession, carrier: Carrier, rows_a_part: int) -> "list[DataFrame]":
         """What must be collected beside the answers so that together() knows all columns."""
 
     def together(self, received: Received) -> pa.Table:
@@ -72,19 +73,35 @@ class TableRows:
         return self._rows.table.select(list(dict.fromkeys(columns))).take(taken), self._rows.at.take(taken)
 
     def by_entity(self, spark: SparkSession, job: Job) -> DataFrame:
-        return self._packed(spark, partial(row_parcels, job))
+        keys = self._rows.table.select(list(dict.fromkeys(job.asked.row_keys)))
+        return self._packed(spark, job.carrier, keys, partial(row_parcels, job))
 
-    def whole(self, spark: SparkSession, rows_a_part: int) -> DataFrame:
-        return self._packed(spark, partial(whole_rows, rows_a_part=rows_a_part))
+    def whole(self, spark: SparkSession, carrier: Carrier, rows_a_part: int) -> DataFrame:
+        return self._packed(spark, carrier, self._rows.table, partial(whole_rows, carrier, rows_a_part))
 
-    def apart(self, spark: SparkSession, rows_a_part: int) -> "list[DataFrame]":
+    def apart(self, spark: SparkSession, carrier: Carrier, rows_a_part: int) -> "list[DataFrame]":
         return []
 
     def together(self, received: Received) -> pa.Table:
         return self._rows.table
 
-    def _packed(self, spark: SparkSession, pack: Pack) -> DataFrame:
-        return spark.createDataFrame(pa.Table.from_batches(pack(self._rows.table, self._rows.at, np.arange(self.count))))
+    def _packed(self, spark: SparkSession, carrier: Carrier, rows: pa.Table, pack: Pack) -> DataFrame:
+        """Parcels of some columns, made by tasks where these can read what the driver writes."""
+        if carrier.folder is None:
+            return spark.createDataFrame(pa.Table.from_batches(pack(rows, self._rows.at, np.arange(self.count))))
+        share = math.ceil(self.count / spark.sparkContext.defaultParallelism)
+        size = min(max(share, CHUNK_ROWS.start), CHUNK_ROWS.stop)
+        firsts = range(0, self.count, size)
+        path = carrier.keep([rows.append_column(AT, self._rows.at).slice(first, size) for first in firsts])
+
+        @task
+        def packed(batches: Batches) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                for number in batch.column(0).to_pylist():
+                    chunk = pa.Table.from_batches([kept(path).get_batch(number)])
+                    yield from pack(chunk.drop_columns([AT]), chunk[AT], firsts[number] + np.arange(len(chunk)))
+
+        return spark.range(0, len(firsts), 1, len(firsts)).mapInArrow(packed, PARCEL_SQL)
 
 
 class FrameRows:
@@ -113,11 +130,11 @@ class FrameRows:
     def by_entity(self, spark: SparkSession, job: Job) -> DataFrame:
         return self._packed(partial(row_parcels, job))
 
-    def whole(self, spark: SparkSession, rows_a_part: int) -> DataFrame:
-        return self._packed(partial(whole_rows, rows_a_part=rows_a_part))
+    def whole(self, spark: SparkSession, carrier: Carrier, rows_a_part: int) -> DataFrame:
+        return self._packed(partial(whole_rows, carrier, rows_a_part))
 
-    def apart(self, spark: SparkSession, rows_a_part: int) -> "list[DataFrame]":
-        return [self.whole(spark, rows_a_part)]
+    def apart(self, spark: SparkSession, carrier: Carrier, rows_a_part: int) -> "list[DataFrame]":
+        return [self.whole(spark, carrier, rows_a_part)]
 
     def together(self, received: Received) -> pa.Table:
         table = received.table(ROWS, ROW)
@@ -151,11 +168,11 @@ def _bounds(batches: Batches) -> Iterator[pa.RecordBatch]:
 
 
 def _chunks(batches: Batches) -> Iterator[tuple[EntityRows, np.ndarray]]:
-    """Rows and their numbers of about CHUNK_ROWS rows."""
+    """Rows and their numbers of about CHUNK_ROWS.stop rows."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         waiting.append(batch)
-        if sum(map(len, waiting)) >= CHUNK_ROWS:
+        if sum(map(len, waiting)) >= CHUNK_ROWS.stop:
             yield _chunk(waiting)
             waiting = []
     if sum(map(len, waiting)):

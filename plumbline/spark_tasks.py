@@ -10,14 +10,15 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
-from plumbline.acceptance import accepted
+from plumbline.acceptance import accepted, recorded
+from plumbline.delivery_claims import id_marks, is_mixed, marks_of, offset_marks
 from plumbline.entity_keys import compared_with
 from plumbline.event_log import reaches_back
-from plumbline.hashing import buckets, entity_hashes, hashes, spread
+from plumbline.hashing import buckets, entity_hashes, spread
 from plumbline.log_files import LogFiles, filesystem_of, parquet_fragment
 from plumbline.log_rows import rows_of
 from plumbline.log_times import int64_values, valid_mask
-from plumbline.parcels import ANSWERS, ERROR, EVENTS, FURTHER, ROWS, Received, parcels, word
+from plumbline.parcels import ANSWERS, CLAIMS, ERROR, EVENTS, FURTHER, MIXED, ROWS, Carrier, Received, word
 from plumbline.spark_job import Asked, Job, Shard
 from plumbline.view_evaluation import WindowedRequest, newest_of, windows_of
 
@@ -46,14 +47,14 @@ def _settle() -> None:
 
 
 def shard_reader(job: Job) -> Task:
-    """From shard numbers: the rows of each, by delivery where rules apply, else by entity."""
+    """From shard numbers: the rows of each by entity; by record where deliveries are judged first."""
 
     @task
     def read(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column(0).to_pylist():
                 table = read_shard(job, job.log.shards[number])
-                yield from parcels(table, _delivery(table, job), EVENTS) if job.judged else _by_entity(table, job)
+                yield from _by_mark(table, offset_marks(table), job) if job.judged_first else _by_entity(table, job)
 
     return read
 
@@ -68,18 +69,31 @@ def read_shard(job: Job, shard: Shard) -> pa.Table:
     return table.append_column(PLACE, pa.array(shard.first_place + np.arange(table.num_rows)))
 
 
+def once(job: Job) -> Task:
+    """From all copies of records: each timely one once, by delivery."""
+
+    @task
+    def told_apart(batches: Batches) -> Iterator[pa.RecordBatch]:
+        table = Received(batches).table(EVENTS, PLACE)
+        if table is not None:
+            table = table.filter(pa.array(recorded(table, job.log.source.allowed_lateness_us)))
+            yield from _by_mark(table, id_marks(table), job)
+
+    return told_apart
+
+
 def judge(job: Job) -> Task:
-    """From all deliveries that may decide about each other: the accepted ones, by entity."""
+    """From all deliveries of ids: the accepted ones, by entity."""
 
     @task
     def judged(batches: Batches) -> Iterator[pa.RecordBatch]:
-        log, table = job.log, Received(batches).table(EVENTS, PLACE)
+        table = Received(batches).table(EVENTS, PLACE)
         if table is None:
             return
-        if log.further_us is not None and log.since_us is not None and reaches_back(table, log.further_us, log.since_us):
+        if _asks_further(job, table):
             yield word(FURTHER, "")
         else:
-            yield from _by_entity(table.filter(pa.array(accepted(table, log.source.allowed_lateness_us))), job)
+            yield from _by_entity(table.filter(pa.array(accepted(table, job.log.source.allowed_lateness_us))), job)
 
     return judged
 
@@ -90,18 +104,24 @@ def evaluator(job: Job, group: int, rows_a_part: int) -> Task:
     @task
     def evaluated(batches: Batches) -> Iterator[pa.RecordBatch]:
         received = Received(batches)
-        rows = received.table(ROWS, ROW)
+        marks, rows = received.table(CLAIMS), received.table(ROWS, ROW)
         yield from (word(FURTHER, text) for text in received.words(FURTHER)[:1])
+        if marks is not None and is_mixed(marks):
+            yield word(MIXED, "")
         if rows is None:
             return
         events = received.table(EVENTS, PLACE)
-        del received
+        del received, marks
+        events = job.log.empty if events is None else events
+        if job.judged_within and _asks_further(job, events):
+            yield word(FURTHER, "")
+            return
         try:
-            answers = _features(job, job.log.empty if events is None else events, rows)
+            answers = _features(job, events, rows)
         except (OverflowError, ValueError) as error:
             yield word(ERROR, f"{type(error).__name__}: {error}")
         else:
-            yield from parcels(answers, int64_values(answers[ROW]) // rows_a_part, ANSWERS + group)
+            yield from job.carrier.parcels(answers, int64_values(answers[ROW]) // rows_a_part, ANSWERS + group)
 
     return evaluated
 
@@ -110,12 +130,14 @@ def row_parcels(job: Job, rows: pa.Table, at: pa.ChunkedArray, numbers: np.ndarr
     """The keys, instants and numbers of entity rows, by entity."""
     table = rows.select(list(dict.fromkeys(job.asked.row_keys))).append_column(AT, at).append_column(ROW, pa.array(numbers))
     hashed = row_hashes(job.asked, job.log.empty, rows, len(at))
-    yield from parcels(table, job.split.of_rows(hashed, int64_values(at)), ROWS)
+    yield from job.carrier.parcels(table, job.split.of_rows(hashed, int64_values(at)), ROWS)
 
 
-def whole_rows(rows: pa.Table, _at: pa.ChunkedArray, numbers: np.ndarray, rows_a_part: int) -> Iterator[pa.RecordBatch]:
+def whole_rows(
+    carrier: Carrier, rows_a_part: int, rows: pa.Table, _at: pa.ChunkedArray, numbers: np.ndarray
+) -> Iterator[pa.RecordBatch]:
     """Entity rows with all their columns and their numbers, by part of the result."""
-    yield from parcels(rows.append_column(ROW, pa.array(numbers)), numbers // rows_a_part, ROWS)
+    yield from carrier.parcels(rows.append_column(ROW, pa.array(numbers)), numbers // rows_a_part, ROWS)
 
 
 def row_hashes(asked: Asked, log: pa.Table, rows: pa.Table, count: int) -> np.ndarray:
@@ -137,20 +159,38 @@ def assembled(rows: pa.Table, received: Received, outputs: Sequence[Sequence[str
 
 def _features(job: Job, events: pa.Table, rows: pa.Table) -> pa.Table:
     columns = {ROW: rows[ROW]}
+    counts = accepted(events, job.log.source.allowed_lateness_us) if job.judged_within else None
     for request in job.asked.requests:
         if isinstance(request, WindowedRequest):
-            columns |= windows_of(request, (events, None), rows, rows[AT], job.as_known, threads=1)
+            judged = (events, None if counts is None else lambda: counts)
+            columns |= windows_of(request, judged, rows, rows[AT], job.as_known, threads=1)
         else:
             columns |= newest_of(request, events, rows, rows[AT], job.as_known)
     return pa.table(columns)
 
 
+def _asks_further(job: Job, events: pa.Table) -> bool:
+    """Whether a delivery that was not read may decide about some of these."""
+    log = job.log
+    return log.further_us is not None and log.since_us is not None and reaches_back(events, log.further_us, log.since_us)
+
+
 def _by_entity(table: pa.Table, job: Job) -> Iterator[pa.RecordBatch]:
-    """Events by the buckets that need them; one with a null key may be in any."""
+    """Events by the buckets that need them; one with a null key may be in any. Their marks, where buckets judge."""
     hashed = _hashed([table[name] for name in job.asked.join_keys], job.keys.schema.types, table.num_rows)
     taken, places = job.split.of_events(hashed, int64_values(table["event_timestamp"]))
     whole = len(taken) == table.num_rows and not job.split.hot
-    yield from parcels(table if whole else table.take(pa.array(taken)), places, EVENTS)
+    yield from job.carrier.parcels(table if whole else table.take(pa.array(taken)), places, EVENTS)
+    if job.judged_within:
+        marks = marks_of(table, job.split.homes(table.num_rows, taken, places))
+        yield from job.carrier.parcels(marks, buckets(marks["mark"].to_numpy(), job.split.count), CLAIMS)
+
+
+def _by_mark(table: pa.Table, marks: np.ndarray, job: Job) -> Iterator[pa.RecordBatch]:
+    """Rows of one mark to one place; those of history, which have none, to any."""
+    streamed = valid_mask(table["source_partition"]) & valid_mask(table["source_offset"])
+    spread_out = np.where(streamed, marks, spread(int64_values(table[PLACE])))
+    yield from job.carrier.parcels(table, buckets(spread_out, job.split.count), EVENTS)
 
 
 def _hashed(keys: Sequence[pa.ChunkedArray], other_types: Sequence[pa.DataType], count: int) -> np.ndarray:
@@ -158,12 +198,3 @@ def _hashed(keys: Sequence[pa.ChunkedArray], other_types: Sequence[pa.DataType],
     bucket has all, and refuses them where both have values."""
     compared = [compared_with(key, other) for key, other in zip(keys, other_types, strict=True)]
     return entity_hashes([key for key in compared if key is not None], count)
-
-
-def _delivery(table: pa.Table, job: Job) -> np.ndarray:
-    """A bucket of each row in which every row is that may decide whether it counts: same partition, and same id if any."""
-    partition, offset = int64_values(table["source_partition"]), int64_values(table["source_offset"])
-    record = np.where(valid_mask(table["event_id"]), hashes(table["event_id"]), spread(offset))
-    streamed = valid_mask(table["source_partition"]) & valid_mask(table["source_offset"])
-    mixed = np.where(streamed, spread(record ^ spread(partition)), spread(int64_values(table[PLACE])))
-    return buckets(mixed, job.split.count)

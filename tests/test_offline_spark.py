@@ -1,9 +1,11 @@
 """The distributed engine answers what the local one answers, in the same order."""
 
 import math
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,8 +19,9 @@ from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Int64, String
 
-from plumbline import aggregate, entity_split, windowed_view
+from plumbline import aggregate, entity_split, spark_rows, windowed_view
 from plumbline import spark as engine
+from plumbline.delivery_claims import is_mixed, marks_of
 from plumbline.entity_keys import EntityKeyError
 from plumbline.spec import ANY_TYPE_FUNCTIONS, FUNCTIONS
 
@@ -30,6 +33,23 @@ START = datetime(2024, 3, 1, tzinfo=UTC)
 USER = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING)
 SHOP = Entity(name="shop", join_keys=["shop_id"], value_type=ValueType.INT64)
 EVENTS, ROWS = 4_000, 700
+TIMES = {"timestamp_field": "event_timestamp", "created_timestamp_column": "created_timestamp"}
+
+
+class Deliveries(NamedTuple):
+    """Two deliveries as (user, id, partition, offset, hours until the topic had it); whether one may decide about the other."""
+
+    rows: tuple[tuple[str, str, int, int, int], ...]
+    mixed: bool
+
+
+DELIVERIES = {
+    "no id twice": Deliveries((("ann", "e1", 0, 0, 3), ("ben", "e2", 0, 1, 3)), mixed=False),
+    "an id again for another user": Deliveries((("ann", "e1", 0, 0, 3), ("ben", "e1", 0, 1, 3)), mixed=True),
+    "a record again with another id": Deliveries((("ann", "e1", 0, 0, 3), ("ben", "e2", 0, 0, 3)), mixed=True),
+    "a record again after one too late": Deliveries((("ann", "e1", 0, 0, 30), ("ben", "e2", 0, 0, 3)), mixed=True),
+    "an id again in another partition": Deliveries((("ann", "e1", 0, 0, 3), ("ben", "e1", 1, 0, 3)), mixed=False),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +58,7 @@ def small_tasks(monkeypatch):
     monkeypatch.setattr(entity_split, "PART_ROWS", 100)
     monkeypatch.setattr(engine, "BUCKET_ROWS", range(2_000, 5_000))
     monkeypatch.setattr(engine, "FILE_ROWS", range(100, 200))
+    monkeypatch.setattr(spark_rows, "CHUNK_ROWS", range(200, 300))
 
 
 def instants(random: np.random.Generator, count: int) -> np.ndarray:
@@ -69,6 +90,21 @@ def log() -> pa.Table:
     )
 
 
+def delivered(rows: Iterable[tuple[str, str, int, int, int]], number: int = 0) -> pa.Table:
+    """The rows of some deliveries, all of one instant, with users and partitions of their own."""
+    users, ids, partitions, offsets, hours = zip(*rows, strict=True)
+    return pa.table(
+        {
+            "user_id": [f"{user}{number}" for user in users],
+            "event_id": ids,
+            "source_partition": pa.array([2 * number + partition for partition in partitions], pa.int32()),
+            "source_offset": offsets,
+            "event_timestamp": pa.array([START] * len(ids), US),
+            "created_timestamp": pa.array([START + timedelta(hours=late) for late in hours], US),
+        }
+    )
+
+
 @pytest.fixture(scope="module")
 def repos(tmp_path_factory: pytest.TempPathFactory, spark: "SparkSession") -> dict[str, FeatureStore]:
     """One log and one table, opened by a store of each engine."""
@@ -83,7 +119,7 @@ def repos(tmp_path_factory: pytest.TempPathFactory, spark: "SparkSession") -> di
     return {engine: _opened(path, engine) for engine in ("local", "spark")}
 
 
-def _opened(path: Path, engine: str) -> FeatureStore:
+def _repo(path: Path, engine: str) -> FeatureStore:
     repo = path / engine
     repo.mkdir()
     (repo / "feature_store.yaml").write_text(
@@ -91,8 +127,11 @@ def _opened(path: Path, engine: str) -> FeatureStore:
         f"offline_store: {{type: plumbline.offline_store.WindowedOfflineStore, engine: {engine}, staging_location: staging}}\n"
         "online_store: {type: sqlite, path: online.db}\n"
     )
-    times = {"timestamp_field": "event_timestamp", "created_timestamp_column": "created_timestamp"}
-    payments = PushSource(name="payments", batch_source=FileSource(path=str(path / "payments"), **times))
+    return FeatureStore(repo_path=str(repo))
+
+
+def _opened(path: Path, engine: str) -> FeatureStore:
+    payments = PushSource(name="payments", batch_source=FileSource(path=str(path / "payments"), **TIMES))
     windows = [
         *aggregate("cents", FUNCTIONS, over=["1h", "3d"]),
         *aggregate("price", FUNCTIONS, over="1d"),
@@ -107,21 +146,21 @@ def _opened(path: Path, engine: str) -> FeatureStore:
         entities=[USER],
         ttl=timedelta(days=2),
         schema=[Field(name="tier", dtype=String)],
-        source=FileSource(path=str(path / "profile.parquet"), **times),
+        source=FileSource(path=str(path / "profile.parquet"), **TIMES),
     )
     newest = FeatureView(
         name="newest",
         entities=[],
         ttl=timedelta(days=3),
         schema=[Field(name="tier", dtype=String)],
-        source=FileSource(name="all_tiers", path=str(path / "profile.parquet"), **times),
+        source=FileSource(name="all_tiers", path=str(path / "profile.parquet"), **TIMES),
     )
 
     @on_demand_feature_view(sources=[views[0]], schema=[Field(name="busy", dtype=Int64)], mode="pandas")
     def busy(inputs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"busy": (inputs["cents_count_3d"] > 1).astype("int64")})
 
-    store = FeatureStore(repo_path=str(repo))
+    store = _repo(path, engine)
     store.apply([USER, SHOP, payments, *views, tiers, newest, busy])
     return store
 
@@ -167,6 +206,51 @@ def test_spark_and_the_local_engine_give_equal_tables(repos, as_known):
     assert any(value for value in local["by_user__cents_sum_1h"].to_pylist())
     assert local["tiers__tier"].null_count < ROWS
     assert local["newest__tier"].null_count < ROWS
+
+
+def test_what_travels_in_sparks_rows_on_a_cluster_is_what_travels_in_files_on_one_machine(repos, tmp_path, monkeypatch):
+    features = ["by_user:category_last_2d", "by_both:cents_sum_5d", "tiers:tier"]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    in_files = repos["spark"].get_historical_features(asked(), features).to_arrow()
+    left = list(tmp_path.glob("plumbline-*"))
+    monkeypatch.setattr(engine, "ONE_MACHINE", re.compile("a cluster"))
+    in_rows = repos["spark"].get_historical_features(asked(), features).to_arrow()
+
+    assert in_files.equals(in_rows)
+    assert left == []
+
+
+@pytest.mark.parametrize(("case", "mixed"), [(name, case.mixed) for name, case in DELIVERIES.items()], ids=DELIVERIES)
+def test_a_bucket_judges_its_own_deliveries_unless_they_may_decide_about_others(case, mixed):
+    table = delivered(DELIVERIES[case].rows)
+
+    assert is_mixed(marks_of(table, homes=np.array([0, 1]))) is mixed
+    assert not is_mixed(marks_of(table, homes=np.array([1, 1])))
+
+
+def test_a_delivery_decides_about_others_whatever_task_has_them(tmp_path, spark, monkeypatch):
+    monkeypatch.setattr(engine, "BUCKET_ROWS", range(1, 2))
+    tables = [delivered(case.rows, number) for number, case in enumerate(DELIVERIES.values())]
+    (tmp_path / "payments").mkdir()
+    pq.write_table(pa.concat_tables(tables), tmp_path / "payments" / "part-0.parquet")
+    users = [f"{user}{number}" for number in range(len(tables)) for user in ("ann", "ben")]
+    rows = pd.DataFrame({"user_id": users, "event_timestamp": [START + timedelta(hours=1)] * len(users)})
+    view = windowed_view(
+        name="by_user",
+        entities=[USER],
+        source=PushSource(name="payments", batch_source=FileSource(path=str(tmp_path / "payments"), **TIMES)),
+        aggregations=aggregate("event_id", "count", over="3d"),
+    )
+
+    counts = {}
+    for name in ("local", "spark"):
+        store = _repo(tmp_path, name)
+        store.apply([USER, view])
+        counts[name] = store.get_historical_features(rows, ["by_user:event_id_count_3d"]).to_arrow()
+
+    assert counts["spark"].equals(counts["local"])
+    assert counts["local"]["event_id_count_3d"].to_pylist() == [1, 1, 1, 0, 1, 0, 0, 1, 1, 1]
 
 
 def test_an_entity_with_very_many_rows_is_several_tasks_and_each_sees_what_its_rows_see(monkeypatch):
@@ -242,8 +326,7 @@ def test_days_that_no_window_reaches_are_not_opened(repos, engine_name, tmp_path
             (folder / "part-0.parquet").write_bytes(b"no parquet")
         else:
             pq.write_table(content, folder / "part-0.parquet")
-    times = {"timestamp_field": "event_timestamp", "created_timestamp_column": "created_timestamp"}
-    payments = PushSource(name="pruned", batch_source=FileSource(path=str(tmp_path / "payments"), **times))
+    payments = PushSource(name="pruned", batch_source=FileSource(path=str(tmp_path / "payments"), **TIMES))
     view = windowed_view(
         name="pruned",
         entities=[USER],
