@@ -1,14 +1,15 @@
 """Which deliveries of a partition count: too late, ahead of their time, or seen before (design section 2)."""
 
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from plumbline.durations import MINUTE
 from plumbline.keyspace import Keyspace
-from plumbline.store_client import CLAIM, StoreClient
+from plumbline.store_client import StoreClient
 
 AHEAD_US = 5 * MINUTE
 """An event further ahead of its append time than this is refused."""
@@ -26,10 +27,37 @@ def timeliness(at: np.ndarray, created: np.ndarray, allowed_lateness_us: int) ->
     return verdict
 
 
-@dataclass(frozen=True)
-class Claim:
+CLAIM = """
+local held = {}
+for i = 1, #KEYS do
+  if redis.call('HSETNX', KEYS[i], ARGV[i], string.sub(ARGV[#ARGV], 16 * i - 15, 16 * i)) == 0 then
+    held[#held + 1] = i
+    held[#held + 1] = redis.call('HGET', KEYS[i], ARGV[i])
+  end
+end
+return held
+"""
+"""Ids that have no claim take one; of each other (numbered from 1) the claims that it has."""
+
+ADD_CLAIM = """
+for i = 1, #KEYS do
+  local pair = string.sub(ARGV[#ARGV], 16 * i - 15, 16 * i)
+  local current = redis.call('HGET', KEYS[i], ARGV[i]) or ''
+  local known = false
+  for at = 1, #current, 16 do
+    if string.sub(current, at, at + 7) == string.sub(pair, 1, 8) then known = true end
+  end
+  if not known then redis.call('HSET', KEYS[i], ARGV[i], current .. pair) end
+end
+return {}
+"""
+
+
+class Claim(NamedTuple):
     """An accepted delivery of an event id: until when (microseconds) later deliveries of the id are its duplicates."""
 
+    partition: int
+    event_id: bytes
     offset: int
     until_us: int
 
@@ -43,52 +71,69 @@ class Claims:
 
     def __init__(self, client: StoreClient, keyspace: Keyspace, source: str) -> None:
         self._client, self._keyspace, self._source = client, keyspace, source
+        self._buckets: dict[int, list[tuple[int, str]]] = {}
 
     def decide(
         self,
-        partition: int,
+        partitions: np.ndarray,
         offsets: np.ndarray,
         ids: Sequence[bytes],
         at: np.ndarray,
         created: np.ndarray,
         lateness_us: int,
     ) -> np.ndarray:
-        """The verdict on each delivery of one partition, in the order of offsets; accepted ids are claimed.
+        """The verdict on each delivery, a partition's in the order of offsets; accepted ids are claimed.
 
         ids are empty where an event has none: such an event is never a duplicate.
         """
         verdict = timeliness(at, created, lateness_us)
-        known = self._known(partition, {ids[i] for i in np.flatnonzero(verdict == ACCEPTED).tolist() if ids[i]})
-        new: list[tuple[bytes, Claim]] = []
-        for i in np.flatnonzero(verdict == ACCEPTED).tolist():
-            event_id, offset = ids[i], int(offsets[i])
-            if not event_id:
-                continue
-            claims = known.setdefault(event_id, [])
-            if any(claim.offset < offset and claim.until_us >= created[i] for claim in claims):
-                verdict[i] = DUPLICATE
-            elif all(claim.offset != offset for claim in claims):
-                claims.append(Claim(offset, int(at[i]) + lateness_us))
-                new.append((event_id, claims[-1]))
-        self.write(partition, new)
+        asked = [i for i in np.flatnonzero(verdict == ACCEPTED).tolist() if ids[i]]
+        until = (at[asked] + lateness_us).tolist()
+        claims = list(map(Claim, partitions[asked].tolist(), map(ids.__getitem__, asked), offsets[asked].tolist(), until))
+        known: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
+        more = []
+        for n, packed in sorted(self._run(CLAIM, claims)):
+            claim = claims[n]
+            held = known.setdefault((claim.partition, claim.event_id), list(_PAIR.iter_unpack(packed)))
+            if any(offset < claim.offset and until_us >= created[asked[n]] for offset, until_us in held):
+                verdict[asked[n]] = DUPLICATE
+            elif all(offset != claim.offset for offset, _ in held):
+                held.append((claim.offset, claim.until_us))
+                more.append(claim)
+        self.write(more)
         return verdict
 
-    def write(self, partition: int, claims: Iterable[tuple[bytes, Claim]]) -> None:
+    def write(self, claims: Sequence[Claim]) -> None:
         """Add claims; those already known stay as they are."""
-        by_shard: dict[int, tuple[list[str], list[bytes]]] = {}
-        for event_id, claim in claims:
-            shard, key = self._keyspace.claims(self._source, partition, event_id)
-            keys, arguments = by_shard.setdefault(shard, ([], []))
-            keys.append(key)
-            arguments += [event_id, _PAIR.pack(claim.offset, claim.until_us)]
-        self._client.scripts(CLAIM, list(by_shard.values()))
+        self._run(ADD_CLAIM, claims)
 
-    def _known(self, partition: int, ids: set[bytes]) -> dict[bytes, list[Claim]]:
-        ordered = sorted(ids)
-        places = [self._keyspace.claims(self._source, partition, event_id) for event_id in ordered]
-        answers = self._client.fields([key for _, key in places], ordered, [shard for shard, _ in places])
-        return {
-            event_id: [Claim(*pair) for pair in _PAIR.iter_unpack(packed)]
-            for event_id, packed in zip(ordered, answers, strict=True)
-            if packed
-        }
+    def _run(self, script: str, claims: Sequence[Claim]) -> list[tuple[int, bytes]]:
+        """Give each shard its claims; what the script answered of which claim."""
+        by_shard: dict[int, list[int]] = {}
+        keys = []
+        for n, claim in enumerate(claims):
+            shard, key = self._bucket(claim)
+            by_shard.setdefault(shard, []).append(n)
+            keys.append(key)
+        calls = [
+            (
+                [keys[n] for n in of_shard],
+                [
+                    *(claims[n].event_id for n in of_shard),
+                    b"".join([_PAIR.pack(claims[n].offset, claims[n].until_us) for n in of_shard]),
+                ],
+            )
+            for of_shard in by_shard.values()
+        ]
+        return [
+            (of_shard[number - 1], answered)
+            for of_shard, answer in zip(by_shard.values(), self._client.scripts(script, calls), strict=True)
+            for number, answered in zip(answer[::2], answer[1::2], strict=True)
+        ]
+
+    def _bucket(self, claim: Claim) -> tuple[int, str]:
+        """Shard and key of the claims that hold an id."""
+        if claim.partition not in self._buckets:
+            self._buckets[claim.partition] = self._keyspace.claim_buckets(self._source, claim.partition)
+        buckets = self._buckets[claim.partition]
+        return buckets[zlib.crc32(claim.event_id) % len(buckets)]

@@ -8,18 +8,19 @@ positions cut short, and a writer with an old batch (or an emptied store) is ref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice, product
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
-from plumbline import deliveries
+from plumbline import deliveries, fold_scripts
 from plumbline.deliveries import Claims
 from plumbline.event_table import normalised
 from plumbline.fold_batch import Batch, folded, grouped
+from plumbline.fold_scripts import NO_POSITION, NOT_MOVED, NewStates, PositionMoves, together
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
-from plumbline.store_client import PositionMove, StateWrite, StoreClient
+from plumbline.store_client import StoreClient
 from plumbline.view_spec import LogSource
 
 ATTEMPTS = 20
@@ -55,11 +56,14 @@ class Fold:
         self.layouts = tuple(layouts)
         self._client, self._keyspace = client, keyspace
         self._claims = Claims(client, keyspace, source.name)
-        self._positions: dict[tuple[int, str, int], int | None] = {}
+        self._position_keys = [
+            [keyspace.positions(layout.spec, shard) for layout in self.layouts] for shard in range(keyspace.shards)
+        ]
+        self._positions: dict[int, np.ndarray] = {}
 
     def reach_store(self) -> None:
         """Return when the store answers; raises StoreUnavailable."""
-        self._client.pipeline([("HLEN", self._keyspace.positions(self.layouts[0].spec, 0))])
+        self._client.pipeline([("HLEN", self._position_keys[0][0])])
 
     def resume(self, partitions: Sequence[int]) -> dict[int, int | None]:
         """Next offset to read of each partition: one after the smallest position of its views and shards.
@@ -67,10 +71,6 @@ class Fold:
         None where a view or shard has no position: nothing is known to be applied, so read from the topic's beginning, and
         when the topic no longer starts at offset 0, wait for materialize.
         """
-        for shard in range(self._keyspace.shards):
-            for partition in partitions:
-                for layout in self.layouts:
-                    self._positions.pop((shard, layout.spec.name, partition), None)
         self._load_positions(partitions)
         return {partition: self._smallest(partition) for partition in partitions}
 
@@ -89,7 +89,7 @@ class Fold:
 
     def apply_normalised(self, table: pa.Table, end_offsets: dict[int, int]) -> FoldCounts:
         """apply, of events that plumbline.event_table.normalised made."""
-        self._load_positions([p for p in end_offsets if not self._is_loaded(p)])
+        self._load_positions([p for p in end_offsets if p not in self._positions])
         counts, accepted = self._decide(table)
         counted = table.filter(pa.array(accepted))
         counts.unreadable = self._commit(grouped(self.layouts, self._keyspace, counted), end_offsets)
@@ -100,17 +100,12 @@ class Fold:
         partitions = table["source_partition"].to_numpy()
         offsets = table["source_offset"].to_numpy()
         at, created = (table[name].cast(pa.int64()).to_numpy() for name in ("event_timestamp", "created_timestamp"))
-        ids = [b"" if i is None else i.encode() for i in table["event_id"].to_pylist()]
-        accepted = np.zeros(table.num_rows, dtype=bool)
-        for partition in sorted(set(partitions.tolist())):
-            of_partition = np.flatnonzero(partitions == partition)
-            verdict = self._claims.decide(
-                partition, offsets[of_partition], [ids[i] for i in of_partition.tolist()],
-                at[of_partition], created[of_partition], self.source.allowed_lateness_us,
-            )  # fmt: skip
-            accepted[of_partition] = verdict == deliveries.ACCEPTED
-            self._count(counts, partition, offsets[of_partition], verdict)
-        return counts, accepted
+        ids = [event_id or b"" for event_id in table["event_id"].cast(pa.binary()).to_pylist()]
+        verdict = self._claims.decide(partitions, offsets, ids, at, created, self.source.allowed_lateness_us)
+        for partition in np.unique(partitions).tolist():
+            of_partition = partitions == partition
+            self._count(counts, partition, offsets[of_partition], verdict[of_partition])
+        return counts, verdict == deliveries.ACCEPTED
 
     def _count(self, counts: FoldCounts, partition: int, offsets: np.ndarray, verdict: np.ndarray) -> None:
         smallest = self._smallest(partition)
@@ -124,13 +119,13 @@ class Fold:
 
     def _commit(self, batches: Sequence[Batch], end_offsets: dict[int, int]) -> int:
         """Write every shard; a shard whose states were replaced meanwhile is read and folded again. How many are unreadable."""
-        pending = [shard for shard in range(self._keyspace.shards) if self._moves(shard, end_offsets)]
+        moves = self._moves(end_offsets)
+        pending = np.flatnonzero((moves.expected != NOT_MOVED).any(axis=(1, 2))).tolist()
         unreadable = 0
         for attempt in range(ATTEMPTS):
-            writes, damaged = self._folded(pending, batches)
+            states, damaged = self._folded(pending, batches)
             unreadable = unreadable if attempt else damaged
-            moves = {shard: self._moves(shard, end_offsets) for shard in pending}
-            outcomes = self._client.commit([(moves[shard], writes[shard]) for shard in pending])
+            outcomes = fold_scripts.write(self._client, pending, moves, states)
             for shard, outcome in zip(pending, outcomes, strict=True):
                 if outcome == "ok":
                     self._moved(shard, end_offsets)
@@ -144,74 +139,55 @@ class Fold:
                 return unreadable
         raise PositionsLost(f"States of '{self.source.name}' kept changing under the fold; is a second fold running?")
 
-    def _folded(self, shards: Sequence[int], batches: Sequence[Batch]) -> tuple[dict[int, list[StateWrite]], int]:
-        """Read the states that the shards' groups belong to, of all views at once, and fold the rows each has not seen.
-
-        The writes of each shard, and how many states were unreadable.
-        """
-        chosen = [self._not_given(batch, shards) for batch in batches]
-        keys = [batch.keys[g] for batch, (groups, _) in zip(batches, chosen, strict=True) for g in groups.tolist()]
-        slots = [str(p) for batch, (groups, _) in zip(batches, chosen, strict=True) for p in batch.partitions[groups].tolist()]
-        places = [s for batch, (groups, _) in zip(batches, chosen, strict=True) for s in batch.shards[groups].tolist()]
-        stored = iter(self._client.fields(keys, slots, places))
-        writes: dict[int, list[StateWrite]] = {shard: [] for shard in shards}
-        unreadable = 0
-        for batch, (groups, positions) in zip(batches, chosen, strict=True):
-            of_view, damaged = folded(batch, groups, list(islice(stored, len(groups))), positions)
-            unreadable += damaged
-            for shard, write in of_view:
-                writes[shard].append(write)
-        return writes, unreadable
-
-    def _not_given(self, batch: Batch, shards: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """The groups of some shards that hold rows the shard was not given, and the position of each one's shard."""
-        of_view = np.full((self._keyspace.shards, int(batch.partitions.max(initial=0)) + 1), -1, np.int64)
-        for shard, partition in product(range(self._keyspace.shards), np.unique(batch.partitions).tolist()):
-            position = self._positions[shard, batch.layout.spec.name, partition]
-            of_view[shard, partition] = -1 if position is None else position
-        positions = of_view[batch.shards, batch.partitions]
-        groups = np.flatnonzero(np.isin(batch.shards, shards) & (batch.last_offsets > positions))
-        return groups, positions[groups]
-
-    def _moves(self, shard: int, end_offsets: dict[int, int]) -> list[PositionMove]:
-        moves = []
-        for layout in self.layouts:
-            for partition, end in end_offsets.items():
-                position = self._positions[shard, layout.spec.name, partition]
-                if position is None or position < end:
-                    key = self._keyspace.positions(layout.spec, shard)
-                    moves.append(PositionMove(key, str(partition), "" if position is None else str(position), str(end)))
-        return moves
+    def _moves(self, end_offsets: dict[int, int]) -> PositionMoves:
+        """Every position of the batch's partitions that is before its end moves there."""
+        ends = np.array(list(end_offsets.values()), np.int64)
+        positions = np.stack([self._positions[partition] for partition in end_offsets], axis=2)
+        expected = np.where(positions < ends, positions, NOT_MOVED)
+        return PositionMoves(self._position_keys, np.array(list(end_offsets), np.int64), ends, expected)
 
     def _moved(self, shard: int, end_offsets: dict[int, int]) -> None:
-        for layout in self.layouts:
-            for partition, end in end_offsets.items():
-                position = self._positions[shard, layout.spec.name, partition]
-                self._positions[shard, layout.spec.name, partition] = max(end, -1 if position is None else position)
+        for partition, end in end_offsets.items():
+            of_shard = self._positions[partition][shard]
+            np.maximum(of_shard, end, out=of_shard)
 
-    def _is_loaded(self, partition: int) -> bool:
-        return all(
-            (shard, layout.spec.name, partition) in self._positions
-            for shard in range(self._keyspace.shards)
-            for layout in self.layouts
+    def _folded(self, shards: Sequence[int], batches: Sequence[Batch]) -> tuple[NewStates, int]:
+        """Read the states that the shards' groups belong to, of all views at once, and fold the rows each has not seen.
+
+        The new states, and how many were unreadable.
+        """
+        chosen = [self._not_given(view, batch, shards) for view, batch in enumerate(batches)]
+        keys = [batch.keys[g] for batch, (groups, _) in zip(batches, chosen, strict=True) for g in groups.tolist()]
+        slots, places = (
+            np.concatenate([of_groups[groups] for of_groups, (groups, _) in zip(of_views, chosen, strict=True)])
+            for of_views in ([batch.partitions for batch in batches], [batch.shards for batch in batches])
         )
+        stored = iter(fold_scripts.read(self._client, keys, slots, places))
+        folds = [
+            folded(batch, groups, list(islice(stored, len(groups))), positions)
+            for batch, (groups, positions) in zip(batches, chosen, strict=True)
+        ]
+        return together([states for states, _ in folds]), sum(damaged for _, damaged in folds)
+
+    def _not_given(self, view: int, batch: Batch, shards: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The groups of some shards that hold rows the shard was not given, and the position of each one's shard."""
+        positions = np.full(len(batch.shards), NO_POSITION, np.int64)
+        for partition in np.unique(batch.partitions).tolist():
+            of_partition = batch.partitions == partition
+            positions[of_partition] = self._positions[partition][batch.shards[of_partition], view]
+        groups = np.flatnonzero(np.isin(batch.shards, shards) & (batch.last_offsets > positions))
+        return groups, positions[groups]
 
     def _load_positions(self, partitions: Sequence[int]) -> None:
         if not partitions:
             return
-        places = [(shard, layout) for shard in range(self._keyspace.shards) for layout in self.layouts]
         answers = self._client.pipeline(
-            ("HMGET", self._keyspace.positions(layout.spec, shard), *map(str, partitions)) for shard, layout in places
+            ("HMGET", key, *map(str, partitions)) for of_shard in self._position_keys for key in of_shard
         )
-        for (shard, layout), found in zip(places, answers, strict=True):
-            for partition, value in zip(partitions, found, strict=True):
-                self._positions[shard, layout.spec.name, partition] = None if value is None else int(value)
+        found = np.array([[NO_POSITION if value is None else int(value) for value in answer] for answer in answers], np.int64)
+        by_shard = found.reshape(self._keyspace.shards, len(self.layouts), len(partitions))
+        self._positions |= {partition: by_shard[:, :, n].copy() for n, partition in enumerate(partitions)}
 
     def _smallest(self, partition: int) -> int | None:
-        positions = [
-            self._positions[shard, layout.spec.name, partition]
-            for shard in range(self._keyspace.shards)
-            for layout in self.layouts
-        ]
-        known = [position for position in positions if position is not None]
-        return min(known) + 1 if known and len(known) == len(positions) else None
+        smallest = int(self._positions[partition].min())
+        return None if smallest == NO_POSITION else smallest + 1

@@ -6,16 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from plumbline.fold_scripts import NewStates
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
 from plumbline.rows import Rows, rows_from_table
-from plumbline.state import fold
-from plumbline.state_words import FENCE, STAMP_BYTES, StateUnreadable, check, header_word
-from plumbline.store_client import StateWrite
+from plumbline.state import folded_states
+from plumbline.state_seals import UNREADABLE, joined, stamps_of
 from plumbline.value_codec import distinct_entities
-
-UNREADABLE = 2**62
-"""The fence of a damaged state: no row comes after it."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +86,8 @@ def _batch(layout: Layout, keyspace: Keyspace, table: pa.Table, offsets: np.ndar
     return Batch(layout, rows, offsets[groups.order], groups.bounds, groups.shards, groups.partitions, keys)
 
 
-def folded(
-    batch: Batch, groups: np.ndarray, stored: Sequence[bytes | None], positions: np.ndarray
-) -> tuple[list[tuple[int, StateWrite]], int]:
-    """The writes that bring states up to their groups' rows, each with its shard; rows that a state has seen are left out.
+def folded(batch: Batch, groups: np.ndarray, stored: Sequence[bytes | None], positions: np.ndarray) -> tuple[NewStates, int]:
+    """States brought up to their groups' rows; rows that a state has seen are left out, and groups with no others.
 
     groups     which groups of the batch, ascending
     stored     the bytes of each one's state, None where there is none
@@ -101,35 +96,24 @@ def folded(
     A damaged state stays as it is: whoever reads it is told, and materialize, which finds it, has what it missed folded
     again. The second thing returned is how many there are.
     """
-    fences = np.array([_fence(data, batch.layout.spec.name) for data in stored], np.int64)
+    states, fences = joined(stored)
+    damaged = int((fences == UNREADABLE).sum())
+    rows, counts = _unseen(batch, groups, np.maximum(fences, positions))
+    if not counts.all():
+        with_rows = np.flatnonzero(counts)
+        groups, counts = groups[with_rows], counts[with_rows]
+        states, _ = joined([stored[i] for i in with_rows.tolist()])
+    bounds = np.append(0, np.cumsum(counts))
+    new = folded_states(batch.layout, states, batch.rows.take(rows), bounds, batch.last_offsets[groups])
+    keys = [batch.keys[g] for g in groups.tolist()]
+    return NewStates(keys, batch.partitions[groups], batch.shards[groups], stamps_of(states), new), damaged
+
+
+def _unseen(batch: Batch, groups: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of some groups with a larger offset than the group has seen, and how many these are of each group."""
     sizes = (batch.bounds[1:] - batch.bounds[:-1])[groups]
     place = np.repeat(np.arange(len(groups)), sizes)
     within = np.arange(len(place)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     rows = batch.bounds[groups][place] + within
-    unseen = batch.offsets[rows] > np.maximum(fences, positions)[place]
-    rows, counts = rows[unseen], np.bincount(place[unseen], minlength=len(groups))
-    with_rows = np.flatnonzero(counts)
-    unreadable = int((fences == UNREADABLE).sum())
-    if not len(with_rows):
-        return [], unreadable
-    before = [stored[i] for i in with_rows.tolist()]
-    last = batch.last_offsets[groups[with_rows]].tolist()
-    new = fold(batch.layout, before, batch.rows.take(rows), np.append(0, np.cumsum(counts[with_rows])), last)
-    chosen = groups[with_rows]
-    writes = [
-        (shard, StateWrite(batch.keys[g], str(partition), b"" if data is None else data[:STAMP_BYTES], after))
-        for g, shard, partition, data, after in zip(
-            chosen.tolist(), batch.shards[chosen].tolist(), batch.partitions[chosen].tolist(), before, new, strict=True
-        )
-    ]
-    return writes, unreadable
-
-
-def _fence(data: bytes | None, view: str) -> int:
-    if data is None:
-        return -1
-    try:
-        check(data, view)
-    except StateUnreadable:
-        return UNREADABLE
-    return header_word(data, FENCE)
+    unseen = batch.offsets[rows] > seen[place]
+    return rows[unseen], np.bincount(place[unseen], minlength=len(groups))

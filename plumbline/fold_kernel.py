@@ -18,6 +18,7 @@ from plumbline.fold_times import Times, times_of
 from plumbline.plan import Plan
 from plumbline.state_parts import Parts, States, first_at_or_after, is_there, kept_words, parts_of
 from plumbline.state_records import Texts
+from plumbline.state_seals import seal_words
 from plumbline.state_words import (
     CREATED,
     FENCE,
@@ -59,7 +60,7 @@ def fold_states(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fold arrived rows groups[s]:groups[s + 1] (sorted by event time) into state s, for every s.
 
-    Returns the words of the new states, and where each begins and the last one ends; word 0 of each is left to be sealed.
+    Returns the words of the new states, sealed, and where each begins and the last one ends.
     """
     words = np.empty(_most_words(plan, states, arrived, groups), np.int64)
     starts = np.zeros(len(groups), np.int64)
@@ -92,7 +93,9 @@ def _fold_one(
     written = Parts(at, fixed, row_words, raw, len(rows) - early, tiles, tile_count, distinct, 0)
     heap_bytes = write_heap(plan, written, texts, out, heap)
     _write_header(out.words, written, times, fence, rules, heap_bytes)
-    return heap + (heap_bytes + 7) // 8
+    end = heap + (heap_bytes + 7) // 8
+    seal_words(out.words, at, end)
+    return end
 
 
 @inlined

@@ -231,7 +231,7 @@ def install_claims(claims: Claims, events: pa.Table, allowed_lateness_us: int) -
         kept = np.flatnonzero(arrived_here & (until >= created[arrived_here].max() - CLAIMS_KEPT_US))
         rows = streamed.select(["event_id", "source_offset"]).take(pa.array(kept))
         of_rows = zip(rows["event_id"].to_pylist(), rows["source_offset"].to_pylist(), until[kept].tolist(), strict=True)
-        claims.write(partition, [(str(event_id).encode(), Claim(offset, until_us)) for event_id, offset, until_us in of_rows])
+        claims.write([Claim(partition, str(event_id).encode(), offset, until_us) for event_id, offset, until_us in of_rows])
 
 
 def _moves(key: str, known: Mapping[bytes, bytes], cut: LogCut) -> Iterator[PositionMove]:

@@ -45,11 +45,10 @@ class Keyspace:
         """Key of what a shard has applied of a view: partition -> offset."""
         return self._of_view("p", spec, shard)
 
-    def claims(self, source: str, partition: int, event_id: bytes) -> tuple[int, str]:
-        """Shard and key of the claims that hold an event id."""
-        bucket = zlib.crc32(event_id) % CLAIM_BUCKETS
-        shard = bucket % self.shards
-        return shard, f"{self.tag(shard)}:c:{source}:{partition}:{bucket}"
+    def claim_buckets(self, source: str, partition: int) -> list[tuple[int, str]]:
+        """Shard and key of each bucket of claims; an id's is that of its CRC-32, modulo their number."""
+        shards = [bucket % self.shards for bucket in range(CLAIM_BUCKETS)]
+        return [(shard, f"{self.tag(shard)}:c:{source}:{partition}:{bucket}") for bucket, shard in enumerate(shards)]
 
     def versions(self, view: str, entity: bytes) -> bytes:
         """Key of an entity's rows of a slowly changing view."""

@@ -13,6 +13,7 @@ from plumbline.plan import BYTES
 from plumbline.read_kernel import read_states
 from plumbline.rows import Rows
 from plumbline.state_parts import States, kept_words
+from plumbline.state_seals import NO_STATE, UNREADABLE, joined
 from plumbline.state_words import (
     EVENT,
     FIXED_WORDS,
@@ -22,8 +23,7 @@ from plumbline.state_words import (
     RAW_ROWS,
     REFERENCE_BITS,
     VALID,
-    check,
-    seal,
+    unreadable,
 )
 from plumbline.value_codec import from_bytes
 
@@ -51,19 +51,30 @@ def fold(
     reach_us  earliest instant to stay answerable; left out: fold_times.HEAD_US before the newest arrival
     keep_us   pushed rows: keep all rows raw, with their ids, for this long and the longest window
     """
+    states, fences_before = joined(stored)
+    _refuse_unreadable(fences_before, layout)
+    reach = {"generation": generation, "reach_us": reach_us, "keep_us": keep_us}
+    return folded_states(layout, states, rows, groups, np.array(fences, dtype=np.int64), **reach)
+
+
+def folded_states(
+    layout: Layout,
+    states: States,
+    rows: Rows,
+    groups: np.ndarray,
+    fences: np.ndarray,
+    *,
+    generation: int = -1,
+    reach_us: int = NEVER,
+    keep_us: int = -1,
+) -> list[bytes]:
+    """fold, of states that were found readable."""
     groups = np.asarray(groups, dtype=np.int64)
     in_time = rows.take(np.lexsort((rows.at, np.repeat(np.arange(len(groups) - 1), np.diff(groups)))))
     rules = Rules(generation, reach_us, keep_us, with_order=int(layout.ordered or keep_us >= 0))
-    words, starts = fold_states(
-        layout.plan,
-        _joined(stored, layout.spec.name),
-        Arrived(in_time.words, in_time.heap),
-        groups,
-        np.array(fences, dtype=np.int64),
-        rules,
-    )
+    words, starts = fold_states(layout.plan, states, Arrived(in_time.words, in_time.heap), groups, fences, rules)
     data, bounds = words.tobytes(), (8 * starts).tolist()
-    return [seal(data[begin:end]) for begin, end in pairwise(bounds)]
+    return [data[begin:end] for begin, end in pairwise(bounds)]
 
 
 def window_values(layout: Layout, entities: Sequence[Sequence[bytes]], at_us: int) -> list[list[object]]:
@@ -73,7 +84,8 @@ def window_values(layout: Layout, entities: Sequence[Sequence[bytes]], at_us: in
     An integer sum that leaves int64 is the IntegerOverflow itself, for the caller to count and to answer with null.
     Raises StateUnreadable for a damaged state.
     """
-    states = _joined([data for of_entity in entities for data in of_entity], layout.spec.name)
+    states, fences = joined([data for of_entity in entities for data in of_entity])
+    _refuse_unreadable(fences, layout)
     bounds = np.array(list(accumulate(map(len, entities), initial=0)), np.int64)
     values, found = read_states(layout.plan, states, bounds, at_us)
     integers, floats = values.tolist(), values.view(np.float64).tolist()
@@ -121,13 +133,6 @@ def _text(heap: np.ndarray, reference: int) -> bytes:
     return heap[start : start + (reference & MAX_TEXT_BYTES)].tobytes()
 
 
-def _joined(stored: Sequence[bytes | None], view: str) -> States:
-    """All states, checked, one after the other; nothing for one that is None."""
-    for data in stored:
-        if data is not None:
-            check(data, view)
-    words_of = (0 if data is None else len(data) // 8 for data in stored)
-    starts = np.array(list(accumulate(words_of, initial=0)), np.int64)  # a tenth of what cumsum takes for a handful
-    joined = bytearray().join(data for data in stored if data is not None) or bytearray(8)  # as bytes they would be read-only
-    words = np.frombuffer(joined, dtype=np.int64)
-    return States(words, words.view(np.float64), words.view(np.uint8), starts)
+def _refuse_unreadable(fences: np.ndarray, layout: Layout) -> None:
+    if fences.max(initial=NO_STATE) == UNREADABLE:
+        raise unreadable(layout.spec.name)

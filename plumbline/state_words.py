@@ -52,7 +52,12 @@ def check(data: bytes, view: str) -> None:
         version, checksum = struct.unpack_from("<II", data)
         if version == VERSION and zlib.crc32(memoryview(data)[8:]) == checksum:
             return
-    raise StateUnreadable(f"A state of view '{view}' is damaged or of another version; run `make materialize`.")
+    raise unreadable(view)
+
+
+def unreadable(view: str) -> StateUnreadable:
+    """What is raised of a damaged state of a view."""
+    return StateUnreadable(f"A state of view '{view}' is damaged or of another version; run `make materialize`.")
 
 
 def header_word(data: bytes, word: int) -> int:

@@ -45,19 +45,6 @@ return 'ok'
 """
 """Positions are compared, then the stamps (first 16 bytes) of states; only if all are as expected is anything written."""
 
-CLAIM = """
-for i = 1, #KEYS do
-  local id, pair = ARGV[2 * i - 1], ARGV[2 * i]
-  local current = redis.call('HGET', KEYS[i], id) or ''
-  local known = false
-  for at = 1, #current, 16 do
-    if string.sub(current, at, at + 7) == string.sub(pair, 1, 8) then known = true end
-  end
-  if not known then redis.call('HSET', KEYS[i], id, current .. pair) end
-end
-return 'ok'
-"""
-
 SWAP = """
 local current = redis.call('GET', KEYS[1])
 if (current and string.sub(current, 1, 12) or '') ~= ARGV[1] then return 'changed' end
@@ -85,14 +72,6 @@ end
 return {installed, differing}
 """
 """Each key takes its slots where it has none yet: which keys (from 1) those are, and which hold something else and keep it."""
-
-
-FIELDS = """
-local found = {}
-for i = 1, #KEYS do found[i] = redis.call('HGET', KEYS[i], ARGV[i]) end
-return found
-"""
-"""One field of each key's hash: the client takes an answer apart far faster than as many answers."""
 
 
 class StoreUnavailable(ConnectionError):
@@ -159,18 +138,6 @@ class StoreClient:
         if not calls:
             return []
         return self._guarded(lambda: self._run_scripts(script, calls))
-
-    def fields(self, keys: Sequence[Any], fields: Sequence[Any], shards: Sequence[int]) -> list[bytes | None]:
-        """A field of each key's hash, in order; one script a shard."""
-        by_shard: dict[int, list[int]] = {}
-        for i, shard in enumerate(shards):
-            by_shard.setdefault(shard, []).append(i)
-        calls = [([keys[i] for i in places], [fields[i] for i in places]) for places in by_shard.values()]
-        found: list[bytes | None] = [None] * len(keys)
-        for places, answers in zip(by_shard.values(), self.scripts(FIELDS, calls), strict=True):
-            for i, answer in zip(places, answers, strict=True):
-                found[i] = answer
-        return found
 
     def scan(self, pattern: str) -> Iterable[bytes]:
         """Keys that match, each node asked."""

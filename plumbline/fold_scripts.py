@@ -1,0 +1,152 @@
+"""What a fold asks of a shard of the store: one script that reads states, one that compares and writes.
+
+Numbers and states travel as arrays in a few arguments: an argument for each costs the client more than all else it does
+with a state. Numbers are int64, little-endian; names of slots are made of them in the script.
+"""
+
+from collections.abc import Sequence
+from itertools import chain, pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from plumbline.store_client import StoreClient
+
+NO_POSITION = -1
+NOT_MOVED = -2
+"""Stands for a position that is not compared and stays as it is."""
+
+READ = """
+local found = {}
+for i = 1, #KEYS do
+  found[i] = redis.call('HGET', KEYS[i], string.format('%.0f', (struct.unpack('<i8', ARGV[1], 8 * i - 7))))
+end
+return found
+"""
+
+WRITE = """
+local function number(list, i) return (struct.unpack('<i8', list, 8 * i - 7)) end
+local function text(value) return string.format('%.0f', value) end
+
+local partitions, ends = {}, {}
+for p = 1, #ARGV[1] / 8 do
+  partitions[p], ends[p] = text(number(ARGV[1], p)), text(number(ARGV[2], p))
+end
+local views = #ARGV[3] / #ARGV[1]
+for view = 1, views do
+  local current = redis.call('HMGET', KEYS[view], unpack(partitions))
+  for p = 1, #partitions do
+    local expected = number(ARGV[3], (view - 1) * #partitions + p)
+    if expected ~= -2 and (current[p] or '-1') ~= text(expected) then return 'position' end
+  end
+end
+
+local slots = {}
+for i = 1, #KEYS - views do
+  slots[i] = text(number(ARGV[4], i))
+  local current = redis.call('HGET', KEYS[views + i], slots[i])
+  local stamp = string.sub(ARGV[5], 16 * i - 15, 16 * i)
+  if (current and string.sub(current, 1, 16) or string.rep('\\0', 16)) ~= stamp then return 'state' end
+end
+
+local begin = 1
+for i = 1, #slots do
+  local stop = number(ARGV[6], i)
+  redis.call('HSET', KEYS[views + i], slots[i], string.sub(ARGV[7], begin, stop))
+  begin = stop + 1
+end
+for view = 1, views do
+  local moved = {}
+  for p = 1, #partitions do
+    if number(ARGV[3], (view - 1) * #partitions + p) ~= -2 then
+      moved[#moved + 1], moved[#moved + 2] = partitions[p], ends[p]
+    end
+  end
+  if #moved > 0 then redis.call('HSET', KEYS[view], unpack(moved)) end
+end
+return 'ok'
+"""
+"""Positions are compared, then the stamps (first 16 bytes) of states; only if all are as expected is anything written.
+
+KEYS  of the views' positions, then of the states
+ARGV  partitions; the position each shall have; of each view and partition the position it must have (-1: none, -2: it is
+      not compared and stays); of each state its slot and its stamp (zeros: none); where in the last argument it ends; states
+"""
+
+
+class PositionMoves(NamedTuple):
+    """How the positions of a batch's partitions move, in every shard and view.
+
+    keys              of the positions, shard by shard, one a view
+    partitions, ends  int64 (partitions,): where they move
+    expected          int64 (shards, views, partitions): where they are; NO_POSITION: nowhere; NOT_MOVED: they stay
+    """
+
+    keys: Sequence[Sequence[str]]
+    partitions: np.ndarray
+    ends: np.ndarray
+    expected: np.ndarray
+
+
+class NewStates(NamedTuple):
+    """States to be written, all of these n long.
+
+    slots, shards  int64; a slot is a partition
+    stamps         int64 (n, 2): as they must be in the store; zeros where there must be none
+    data           the bytes of each
+    """
+
+    keys: list[bytes]
+    slots: np.ndarray
+    shards: np.ndarray
+    stamps: np.ndarray
+    data: list[bytes]
+
+
+def together(parts: Sequence[NewStates]) -> NewStates:
+    """The states of several views as one list."""
+    return NewStates(
+        list(chain.from_iterable(of_view.keys for of_view in parts)),
+        np.concatenate([of_view.slots for of_view in parts]),
+        np.concatenate([of_view.shards for of_view in parts]),
+        np.concatenate([of_view.stamps for of_view in parts]),
+        list(chain.from_iterable(of_view.data for of_view in parts)),
+    )
+
+
+def read(client: StoreClient, keys: Sequence[bytes], slots: np.ndarray, shards: np.ndarray) -> list[bytes | None]:
+    """The bytes of each state, in order, None where there is none; slots (partitions) and shards are int64 (states,)."""
+    of_shards = [places for places in _by_shard(shards) if len(places)]
+    calls = [([keys[i] for i in places.tolist()], [_numbers(slots[places])]) for places in of_shards]
+    found: list[bytes | None] = [None] * len(keys)
+    for places, answers in zip(of_shards, client.scripts(READ, calls), strict=True):
+        for i, data in zip(places.tolist(), answers, strict=True):
+            found[i] = data
+    return found
+
+
+def write(client: StoreClient, shards: Sequence[int], moves: PositionMoves, states: NewStates) -> list[str]:
+    """Compare and write some shards: 'ok' for one that took it, 'position' or 'state' for what was not as expected."""
+    places = _by_shard(states.shards, max(shards, default=0) + 1)
+    calls = [_call(shard, places[shard], moves, states) for shard in shards]
+    return [answer.decode() for answer in client.scripts(WRITE, calls)]
+
+
+def _call(shard: int, places: np.ndarray, moves: PositionMoves, states: NewStates) -> tuple[list[str | bytes], list[bytes]]:
+    of_shard = places.tolist()
+    data = [states.data[i] for i in of_shard]
+    ends = np.cumsum(np.fromiter(map(len, data), np.int64, len(data)))
+    numbers = (moves.partitions, moves.ends, moves.expected[shard], states.slots[places], states.stamps[places], ends)
+    return [*moves.keys[shard], *(states.keys[i] for i in of_shard)], [*map(_numbers, numbers), b"".join(data)]
+
+
+def _by_shard(shards: np.ndarray, at_least: int = 0) -> list[np.ndarray]:
+    """The places of each shard's states, from shard 0 on."""
+    count = max(at_least, int(shards.max(initial=-1)) + 1)
+    order = np.argsort(shards, kind="stable")
+    cuts = np.searchsorted(shards[order], np.arange(count + 1)).tolist()
+    return [order[begin:end] for begin, end in pairwise(cuts)]
+
+
+def _numbers(array: np.ndarray) -> bytes:
+    return array.astype("<i8", copy=False).tobytes()
