@@ -17,7 +17,7 @@ from plumbline import deliveries, fold_scripts
 from plumbline.deliveries import Claims
 from plumbline.event_table import normalised
 from plumbline.fold_batch import Batch, folded, grouped
-from plumbline.fold_scripts import NO_POSITION, NOT_MOVED, NewStates, PositionMoves, together
+from plumbline.fold_scripts import NO_POSITION, NOT_MOVED, NewStates, PositionMoves, Revision, together
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
 from plumbline.store_client import StoreClient
@@ -60,6 +60,7 @@ class Fold:
             [keyspace.positions(layout.spec, shard) for layout in self.layouts] for shard in range(keyspace.shards)
         ]
         self._positions: dict[int, np.ndarray] = {}
+        self._revisions = [Revision(keyspace.revision(shard)) for shard in range(keyspace.shards)]
 
     def reach_store(self) -> None:
         """Return when the store answers; raises StoreUnavailable."""
@@ -89,6 +90,8 @@ class Fold:
 
     def apply_normalised(self, table: pa.Table, end_offsets: dict[int, int]) -> FoldCounts:
         """apply, of events that plumbline.event_table.normalised made."""
+        if not end_offsets:
+            return FoldCounts()
         self._load_positions([p for p in end_offsets if p not in self._positions])
         counts, accepted = self._decide(table)
         counted = table.filter(pa.array(accepted))
@@ -125,16 +128,17 @@ class Fold:
         for attempt in range(ATTEMPTS):
             states, damaged = self._folded(pending, batches)
             unreadable = unreadable if attempt else damaged
-            outcomes = fold_scripts.write(self._client, pending, moves, states)
-            for shard, outcome in zip(pending, outcomes, strict=True):
+            written = fold_scripts.write(self._client, pending, moves, states, self._revisions)
+            for shard, (outcome, revision) in zip(pending, written, strict=True):
+                self._revisions[shard] = revision
                 if outcome == "ok":
                     self._moved(shard, end_offsets)
-            if "position" in outcomes:
+            if any(outcome == "position" for outcome, _ in written):
                 self._positions.clear()
                 raise PositionsLost(
                     f"The store's positions of '{self.source.name}' are not the ones last written; resume from the store's."
                 )
-            pending = [shard for shard, outcome in zip(pending, outcomes, strict=True) if outcome == "state"]
+            pending = [shard for shard, (outcome, _) in zip(pending, written, strict=True) if outcome == "state"]
             if not pending:
                 return unreadable
         raise PositionsLost(f"States of '{self.source.name}' kept changing under the fold; is a second fold running?")

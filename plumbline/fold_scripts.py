@@ -33,20 +33,23 @@ for p = 1, #ARGV[1] / 8 do
   partitions[p], ends[p] = text(number(ARGV[1], p)), text(number(ARGV[2], p))
 end
 local views = #ARGV[3] / #ARGV[1]
+local revision = redis.call('HGET', KEYS[#KEYS], 'token') or ''
 for view = 1, views do
   local current = redis.call('HMGET', KEYS[view], unpack(partitions))
   for p = 1, #partitions do
     local expected = number(ARGV[3], (view - 1) * #partitions + p)
-    if expected ~= -2 and (current[p] or '-1') ~= text(expected) then return 'position' end
+    if expected ~= -2 and (current[p] or '-1') ~= text(expected) then return {'position', revision} end
   end
 end
 
 local slots = {}
-for i = 1, #KEYS - views do
+for i = 1, #KEYS - views - 1 do
   slots[i] = text(number(ARGV[4], i))
-  local current = redis.call('HGET', KEYS[views + i], slots[i])
-  local stamp = string.sub(ARGV[5], 16 * i - 15, 16 * i)
-  if (current and string.sub(current, 1, 16) or string.rep('\\0', 16)) ~= stamp then return 'state' end
+  if revision ~= ARGV[8] then
+    local current = redis.call('HGET', KEYS[views + i], slots[i])
+    local stamp = string.sub(ARGV[5], 16 * i - 15, 16 * i)
+    if (current and string.sub(current, 1, 16) or string.rep('\\0', 16)) ~= stamp then return {'state', revision} end
+  end
 end
 
 local begin = 1
@@ -64,13 +67,17 @@ for view = 1, views do
   end
   if #moved > 0 then redis.call('HSET', KEYS[view], unpack(moved)) end
 end
-return 'ok'
+return {'ok', revision}
 """
 """Positions are compared, then the stamps (first 16 bytes) of states; only if all are as expected is anything written.
 
-KEYS  of the views' positions, then of the states
+Stamps are left out while the shard's revision is the one before the states were read: nobody but a writer of the same
+positions has written states since, and that one is told by the positions. The revision is returned beside the outcome.
+
+KEYS  of the positions of views that move some, of the states, of the revision
 ARGV  partitions; the position each shall have; of each view and partition the position it must have (-1: none, -2: it is
-      not compared and stays); of each state its slot and its stamp (zeros: none); where in the last argument it ends; states
+      not compared and stays); of each state its slot and its stamp (zeros: none); where in the next argument it ends; states;
+      the revision
 """
 
 
@@ -125,19 +132,38 @@ def read(client: StoreClient, keys: Sequence[bytes], slots: np.ndarray, shards: 
     return found
 
 
-def write(client: StoreClient, shards: Sequence[int], moves: PositionMoves, states: NewStates) -> list[str]:
-    """Compare and write some shards: 'ok' for one that took it, 'position' or 'state' for what was not as expected."""
+class Revision(NamedTuple):
+    """Where a shard's revision is, and what it was when it was last seen; "?" before."""
+
+    key: str
+    seen: bytes = b"?"
+
+
+def write(
+    client: StoreClient, shards: Sequence[int], moves: PositionMoves, states: NewStates, revisions: Sequence[Revision]
+) -> list[tuple[str, Revision]]:
+    """Compare and write some shards; revisions are every shard's, seen before the states were read.
+
+    Of each shard that was asked 'ok', or 'position' or 'state' for what was not as expected; and its revision.
+    """
     places = _by_shard(states.shards, max(shards, default=0) + 1)
-    calls = [_call(shard, places[shard], moves, states) for shard in shards]
-    return [answer.decode() for answer in client.scripts(WRITE, calls)]
+    calls = [_call(shard, moves, states, places[shard], revisions[shard]) for shard in shards]
+    answers = client.scripts(WRITE, calls)
+    return [
+        (outcome.decode(), revisions[shard]._replace(seen=seen)) for shard, (outcome, seen) in zip(shards, answers, strict=True)
+    ]
 
 
-def _call(shard: int, places: np.ndarray, moves: PositionMoves, states: NewStates) -> tuple[list[str | bytes], list[bytes]]:
+def _call(
+    shard: int, moves: PositionMoves, states: NewStates, places: np.ndarray, revision: Revision
+) -> tuple[list[str | bytes], list[bytes]]:
     of_shard = places.tolist()
     data = [states.data[i] for i in of_shard]
     ends = np.cumsum(np.fromiter(map(len, data), np.int64, len(data)))
-    numbers = (moves.partitions, moves.ends, moves.expected[shard], states.slots[places], states.stamps[places], ends)
-    return [*moves.keys[shard], *(states.keys[i] for i in of_shard)], [*map(_numbers, numbers), b"".join(data)]
+    views = np.flatnonzero((moves.expected[shard] != NOT_MOVED).any(axis=1)).tolist()
+    numbers = (moves.partitions, moves.ends, moves.expected[shard, views], states.slots[places], states.stamps[places], ends)
+    keys = [*(moves.keys[shard][view] for view in views), *(states.keys[i] for i in of_shard), revision.key]
+    return keys, [*map(_numbers, numbers), b"".join(data), revision.seen]
 
 
 def _by_shard(shards: np.ndarray, at_least: int = 0) -> list[np.ndarray]:

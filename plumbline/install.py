@@ -19,7 +19,7 @@ from plumbline.log_times import int64_values
 from plumbline.pushing import without_logged
 from plumbline.state import fold
 from plumbline.state_words import FENCE, GENERATION, NEVER, STAMP_BYTES, StateUnreadable, check, header_word
-from plumbline.store_client import INSTALL, Commit, PositionMove, StateWrite, StoreClient
+from plumbline.store_client import INSTALL, Commit, PositionMove, StateWrite, StoreClient, new_revision
 
 CHUNK = 4_000
 """Entities whose states are computed and written together."""
@@ -111,7 +111,11 @@ class Installer:
         for i, entity in enumerate(chunk):
             by_shard[self._keyspace.shard(log.entities[entity])].append(i)
         calls = [
-            ([keys[i] for i in of_shard], _slots_as_arguments(states[i] for i in of_shard)) for of_shard in by_shard.values()
+            (
+                [*(keys[i] for i in of_shard), self._keyspace.revision(shard)],
+                [new_revision(), *_slots_as_arguments(states[i] for i in of_shard)],
+            )
+            for shard, of_shard in by_shard.items()
         ]
         answers = self._client.scripts(INSTALL, calls)
         differing = []
@@ -132,7 +136,8 @@ class Installer:
                 ([], self._writes(keys[i], states[i], _slots(data), cut, log, chunk[i]))
                 for i, data in zip(pending, stored, strict=True)
             ]
-            outcomes = self._client.commit(commits)
+            shards = [self._keyspace.shard(log.entities[chunk[i]]) for i in pending]
+            outcomes = self._client.commit(commits, [self._keyspace.revision(shard) for shard in shards])
             pending = [i for i, outcome in zip(pending, outcomes, strict=True) if outcome != "ok"]
         raise RuntimeError(f"States of view '{self._layout.spec.name}' kept changing under materialize; run it again.")
 

@@ -6,6 +6,7 @@ live on one node of a Redis Cluster; the number of shards is part of the tag, so
     <tag>:s:<view>:<definition>:<entity>       HASH  slot -> state (plumbline.state)
     <tag>:p:<view>:<definition>                HASH  partition -> last offset applied; history -> generation; reach -> instant
     <tag>:c:<source>:<partition>:<bucket>      HASH  event id -> (offset i64, claimed until i64)*
+    <tag>:v                                    HASH  token -> changes whenever others than folds write states of the shard
     <tag>:r:<view>:<entity>                    STRING rows of a slowly changing view (plumbline.versions)
 """
 
@@ -44,6 +45,10 @@ class Keyspace:
     def positions(self, spec: ViewSpec, shard: int) -> str:
         """Key of what a shard has applied of a view: partition -> offset."""
         return self._of_view("p", spec, shard)
+
+    def revision(self, shard: int) -> str:
+        """Key of the token that tells a fold whether others have written states of a shard."""
+        return f"{self.tag(shard)}:v"
 
     def claim_buckets(self, source: str, partition: int) -> list[tuple[int, str]]:
         """Shard and key of each bucket of claims; an id's is that of its CRC-32, modulo their number."""

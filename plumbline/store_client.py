@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -16,34 +17,39 @@ KEYS_A_PIPELINE = 2_000
 CREDENTIALS = ("username", "password")
 
 COMMIT = """
-local n = tonumber(ARGV[1])
-local arg = 2
+local n, last = tonumber(ARGV[1]), #KEYS
+if ARGV[2] ~= '' then last = last - 1 end
+local arg = 3
 for i = 1, n do
   local current = redis.call('HGET', KEYS[i], ARGV[arg]) or ''
   if current ~= ARGV[arg + 1] then return 'position' end
   arg = arg + 3
 end
 local first_state = arg
-for i = n + 1, #KEYS do
+for i = n + 1, last do
   local current = redis.call('HGET', KEYS[i], ARGV[arg])
   if (current and string.sub(current, 1, 16) or '') ~= ARGV[arg + 1] then return 'state' end
   arg = arg + 3
 end
 arg = first_state
-for i = n + 1, #KEYS do
+for i = n + 1, last do
   if ARGV[arg + 2] == '' then redis.call('HDEL', KEYS[i], ARGV[arg])
   else redis.call('HSET', KEYS[i], ARGV[arg], ARGV[arg + 2]) end
   arg = arg + 3
 end
-arg = 2
+arg = 3
 for i = 1, n do
   if ARGV[arg + 2] == '' then redis.call('HDEL', KEYS[i], ARGV[arg])
   else redis.call('HSET', KEYS[i], ARGV[arg], ARGV[arg + 2]) end
   arg = arg + 3
 end
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[#KEYS], 'token', ARGV[2]) end
 return 'ok'
 """
-"""Positions are compared, then the stamps (first 16 bytes) of states; only if all are as expected is anything written."""
+"""Positions are compared, then the stamps (first 16 bytes) of states; only if all are as expected is anything written.
+
+Where states are written that a fold writes too, the last key is the shard's revision and takes the second argument.
+"""
 
 SWAP = """
 local current = redis.call('GET', KEYS[1])
@@ -55,8 +61,8 @@ return 'ok'
 
 INSTALL = """
 local installed, differing = {}, {}
-local arg = 1
-for i = 1, #KEYS do
+local arg = 2
+for i = 1, #KEYS - 1 do
   local n = tonumber(ARGV[arg])
   local known = redis.call('HLEN', KEYS[i])
   if known == 0 then
@@ -69,9 +75,13 @@ for i = 1, #KEYS do
   end
   arg = arg + 1 + 2 * n
 end
+if #installed > 0 then redis.call('HSET', KEYS[#KEYS], 'token', ARGV[1]) end
 return {installed, differing}
 """
-"""Each key takes its slots where it has none yet: which keys (from 1) those are, and which hold something else and keep it."""
+"""Each key takes its slots where it has none yet: which keys (from 1) those are, and which hold something else and keep it.
+
+The last key is the shard's revision and takes the first argument when states were installed.
+"""
 
 
 class StoreUnavailable(ConnectionError):
@@ -127,10 +137,15 @@ class StoreClient:
             answers += self._guarded(partial(self._run, listed[start : start + KEYS_A_PIPELINE]))
         return answers
 
-    def commit(self, commits: Sequence[Commit]) -> list[str]:
-        """Compare and write, one script a commit (whose keys share a shard): 'ok', 'position' or 'state' for each."""
-        calls = [([*(move.key for move in moves), *(write.key for write in writes)], _arguments(moves, writes))
-                 for moves, writes in commits]  # fmt: skip
+    def commit(self, commits: Sequence[Commit], revisions: Sequence[str] = ()) -> list[str]:
+        """Compare and write, one script a commit (whose keys share a shard): 'ok', 'position' or 'state' for each.
+
+        revisions  where states are written that a fold writes too: the key of the revision of each commit's shard
+        """
+        calls = [
+            ([*(move.key for move in moves), *(write.key for write in writes), *revision], _arguments(moves, writes, revision))
+            for (moves, writes), *revision in zip(commits, *([revisions] if revisions else []), strict=True)
+        ]
         return [answer.decode() for answer in self.scripts(COMMIT, calls)]
 
     def scripts(self, script: str, calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
@@ -221,7 +236,13 @@ def _parse(connection_string: str) -> tuple[dict[str, Any], list[tuple[str, str]
     return options, nodes
 
 
-def _arguments(moves: Sequence[PositionMove], writes: Sequence[StateWrite]) -> list[Any]:
-    """What COMMIT takes: the number of positions, then three arguments a key."""
+def new_revision() -> bytes:
+    """What a shard's revision becomes: something that it never was."""
+    return secrets.token_bytes(8)
+
+
+def _arguments(moves: Sequence[PositionMove], writes: Sequence[StateWrite], revision: Sequence[str]) -> list[Any]:
+    """What COMMIT takes: the number of positions, the new revision, then three arguments a key."""
     of_moves = [part for move in moves for part in (move.field, move.expected, move.new)]
-    return [len(moves), *of_moves, *(part for write in writes for part in (write.slot, write.expected_stamp, write.new))]
+    of_writes = [part for write in writes for part in (write.slot, write.expected_stamp, write.new)]
+    return [len(moves), new_revision() if revision else b"", *of_moves, *of_writes]

@@ -32,7 +32,7 @@ FENCE = Mutant(
     "a state takes rows that it has seen, and nobody looks at what it was before it is overwritten",
     (
         ("plumbline/fold_batch.py", "np.maximum(fences, positions)[place]", "positions[place]"),
-        ("plumbline/store_client.py", "(current and string.sub(current, 1, 16) or '') ~= ARGV[arg + 1]",
+        ("plumbline/fold_scripts.py", "(current and string.sub(current, 1, 16) or string.rep('\\0', 16)) ~= stamp",
          "false"),
     ),
 )  # fmt: skip
@@ -40,7 +40,7 @@ POSITION = Mutant(
     "no-position",
     "the store's positions are not compared, so a fold with an old batch, or before an emptied store, is not told",
     (
-        ("plumbline/store_client.py", "if current ~= ARGV[arg + 1] then return 'position' end", ""),
+        ("plumbline/fold_scripts.py", "expected ~= -2 and (current[p] or '-1') ~= text(expected)", "false"),
         ("streaming/folding.py", "if (resume_at[p] or 0) != self._expected(TopicPartition(source.topic.name, p))",
          "if False"),
     ),
@@ -49,13 +49,13 @@ ORDER = Mutant(
     "positions-first",
     "positions move before the states are written, so that a death in between loses the batch",
     (
-        ("plumbline/fold.py", "            writes, damaged = self._folded(pending, batches)\n",
-         "            moved = self._client.commit([(self._moves(shard, end_offsets), []) for shard in pending])\n"
-         "            if 'position' in moved:\n"
+        ("plumbline/fold.py", "            states, damaged = self._folded(pending, batches)\n",
+         "            none = NewStates([], *[np.zeros(0, np.int64)] * 2, np.zeros((0, 2), np.int64), [])\n"
+         "            moved = fold_scripts.write(self._client, pending, moves, none, self._revisions)\n"
+         "            if any(outcome == 'position' for outcome, _ in moved):\n"
          "                raise PositionsLost('moved')\n"
-         "            writes, damaged = self._folded(pending, batches)\n"),
-        ("plumbline/fold.py", "self._client.commit([(moves[shard], writes[shard]) for shard in pending])",
-         "self._client.commit([([], writes[shard]) for shard in pending])"),
+         "            states, damaged = self._folded(pending, batches)\n"
+         "            moves = moves._replace(expected=np.full_like(moves.expected, NOT_MOVED))\n"),
     ),
 )  # fmt: skip
 MUTANTS = (FENCE, POSITION, ORDER)

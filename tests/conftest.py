@@ -3,6 +3,7 @@
 import itertools
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +28,13 @@ DATABASES = 16
 SPARK_JARS = PROJECT_ROOT / ".parts" / "jars" / "spark"
 
 
+NO_DATA = tempfile.TemporaryDirectory(prefix="plumbline-tests-")
+"""The data directory of tests that name none: what `make demo` left in the checkout must not decide about them."""
+
+
 def pytest_configure() -> None:
-    """Every test, and every process it starts, runs in UTC, on the project's Java and with this Python."""
+    """Every test, and every process it starts, runs in UTC, on the project's Java, with this Python and without data."""
+    os.environ["DATA_DIR"] = NO_DATA.name
     os.environ["TZ"] = "UTC"
     time.tzset()
     os.environ["PYSPARK_PYTHON"] = sys.executable

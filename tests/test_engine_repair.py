@@ -22,6 +22,8 @@ from feast.feature_view import FeatureViewState
 from naive import SECOND
 
 from plumbline import Fold, StateUnreadable
+from plumbline.fold_scripts import WRITE
+from plumbline.store_client import StoreClient
 
 COUNT, REFERENCE = "by_user__amount_cents_count_1d", "by_user:amount_cents_count_1d"
 AT = NOON + SECOND
@@ -213,3 +215,36 @@ def test_a_view_is_served_while_it_is_materialized(lab, store):
         assert [a.features[COUNT] for a in store.read_online([REFERENCE], [{"user_id": "ann"}], at=instant(AT))] == [4]
     finally:
         store.set_feature_view_state("by_user", FeatureViewState.AVAILABLE_ONLINE)
+
+
+class Overtaken(StoreClient):
+    """A client before whose next write something else happens."""
+
+    def __init__(self, client: StoreClient) -> None:
+        super().__init__(*client.__reduce__()[1])
+        self.first = lambda: None
+
+    def scripts(self, script, calls):
+        if script == WRITE:
+            first, self.first = self.first, lambda: None
+            first()
+        return super().scripts(script, calls)
+
+
+@pytest.mark.parametrize("before", [0, 1, 2], ids="{} batches before".format)
+def test_a_fold_does_not_overwrite_what_materialize_installed_after_it_read(before, lab, store):
+    """However long the fold knew that nobody else wrote: what it read was there no more, what it would write lacks events."""
+    plain = store.fold("events")
+    client = Overtaken(plain._client)
+    fold = Fold(client, plain._keyspace, plain.source, plain.layouts)
+    events = [*EVENTS, *(streamed(NOON, offset, offset, user_id="bob") for offset in range(8, 8 + before))]
+    lab.write(events)
+    fold.resume([0])
+    for offset in range(8, 8 + before):
+        fold.apply(to_table(events[offset : offset + 1]), {0: offset})
+    lose(lab, "ann")
+    client.first = lambda: materialize(store)
+
+    fold.apply(to_table([streamed(NOON, 10, 10, user_id="ann")]), {0: 10})
+
+    assert counts(store) == {"ann": 5, "bob": 4 + before}

@@ -82,5 +82,7 @@ def written(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def answer_of(service: Service, request: dict[str, Any]) -> dict[str, Any]:
     transaction = {name: value for name, value in request.items() if name != "user_id"}
-    answer: dict[str, Any] = service.score({"user_id": request["user_id"], "transaction": transaction}).json()
+    answered = service.score({"user_id": request["user_id"], "transaction": transaction})
+    assert answered.status_code == 200, answered.text
+    answer: dict[str, Any] = answered.json()
     return answer

@@ -1,7 +1,7 @@
 """Ambushes: a victim stops or kills itself at a chosen line, before or after it moves a view's positions.
 
 The chaos lays one as a file; the first victim of that role that comes to the line takes the file away under its own pid and
-sends itself the signal. The line is StoreClient.commit, wrapped in the victims alone (in_victims/sitecustomize.py); what they
+sends itself the signal. The line is StoreClient.scripts, wrapped in the victims alone (in_victims/sitecustomize.py); what they
 run is the project's code as it is.
 """
 
@@ -27,6 +27,8 @@ FOLD, MATERIALIZE = "fold", "materialize"
 BEFORE, ANSWERED, MOVED = "before", "answered", "moved"
 """Before the store is asked to move positions, once it has answered, whatever it said, and once it has moved them."""
 LOOK_EVERY_S = 0.02
+Call = tuple[Sequence[Any], Sequence[Any]]
+"""The keys and arguments of a script; of the keys only those of positions are text."""
 
 
 class Ambushes:
@@ -69,7 +71,7 @@ def _await_signal(pid: int) -> None:
 
 
 def lie_in_wait() -> None:
-    """In a victim: wrap StoreClient.commit as soon as the project imports it."""
+    """In a victim: wrap StoreClient.scripts as soon as the project imports it."""
     folder, role = os.environ.get(VARIABLE), _role(sys.orig_argv)
     if folder and role:
         sys.meta_path.insert(0, _Wrapping(Path(folder), role))
@@ -82,7 +84,7 @@ def _role(arguments: Sequence[str]) -> str:
 
 
 class _Wrapping(importlib.abc.MetaPathFinder):
-    """Finds plumbline.store_client where it is, and wraps its commit once it has been executed."""
+    """Finds plumbline.store_client where it is, and wraps its scripts once it has been executed."""
 
     def __init__(self, folder: Path, role: str) -> None:
         self._folder, self._role = folder, role
@@ -103,25 +105,30 @@ class _Wrapping(importlib.abc.MetaPathFinder):
         return spec
 
     def _wrap(self, client: Any) -> None:
-        commit = client.commit
+        scripts = client.scripts
 
-        @wraps(commit)
-        def ambushed(this: Any, commits: Sequence[Any]) -> Any:
-            self._pass(BEFORE, commits)
-            answers = commit(this, commits)
-            self._pass(ANSWERED, commits)
-            if all(answer == "ok" for answer in answers):
-                self._pass(MOVED, commits)
+        @wraps(scripts)
+        def ambushed(this: Any, script: str, calls: Sequence[Call]) -> Any:
+            self._pass(BEFORE, calls)
+            answers = scripts(this, script, calls)
+            self._pass(ANSWERED, calls)
+            if all(_outcome(answer) == b"ok" for answer in answers):
+                self._pass(MOVED, calls)
             return answers
 
-        client.commit = ambushed
+        client.scripts = ambushed
 
-    def _pass(self, moment: str, commits: Sequence[Any]) -> None:
+    def _pass(self, moment: str, calls: Sequence[Call]) -> None:
         """Fall into the ambush laid here, if there is one and a position of its view is moved."""
         path = self._folder / f"{self._role}-{moment}"
         with suppress(FileNotFoundError):
             number, view = path.read_text().split()
-            if not any(f":p:{view}:" in move.key for moves, _ in commits for move in moves):
+            if not any(f":p:{view}:" in key for keys, _ in calls for key in keys if isinstance(key, str)):
                 return
             path.rename(path.with_suffix(f".{os.getpid()}"))
             os.kill(os.getpid(), int(number))
+
+
+def _outcome(answer: Any) -> Any:
+    """What a script that moves positions says first, or alone."""
+    return answer[0] if isinstance(answer, list) and answer else answer
