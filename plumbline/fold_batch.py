@@ -9,7 +9,7 @@ import pyarrow as pa
 from plumbline.fold_scripts import NewStates
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
-from plumbline.rows import Rows, rows_from_table
+from plumbline.rows import EventColumns, Rows
 from plumbline.state import folded_states
 from plumbline.state_seals import UNREADABLE, joined, stamps_of
 from plumbline.value_codec import distinct_entities
@@ -59,7 +59,8 @@ def grouped(layouts: Sequence[Layout], keyspace: Keyspace, table: pa.Table) -> l
     """Events (in the order of each partition's offsets) as each view's groups."""
     by_keys = {join_keys: _groups(join_keys, keyspace, table) for join_keys in {_keys_of(layout) for layout in layouts}}
     offsets = table["source_offset"].to_numpy()
-    return [_batch(layout, keyspace, table, offsets, by_keys[_keys_of(layout)]) for layout in layouts]
+    columns = EventColumns(table)
+    return [_batch(layout, keyspace, columns, offsets, by_keys[_keys_of(layout)]) for layout in layouts]
 
 
 def _keys_of(layout: Layout) -> tuple[str, ...]:
@@ -79,10 +80,10 @@ def _groups(join_keys: tuple[str, ...], keyspace: Keyspace, table: pa.Table) -> 
     return Groups(order, np.append(starts, len(order)), shards, partitions[first], of_groups)
 
 
-def _batch(layout: Layout, keyspace: Keyspace, table: pa.Table, offsets: np.ndarray, groups: Groups) -> Batch:
+def _batch(layout: Layout, keyspace: Keyspace, columns: EventColumns, offsets: np.ndarray, groups: Groups) -> Batch:
     prefixes = [keyspace.state_prefix(layout.spec, shard) for shard in range(keyspace.shards)]
     keys = [prefixes[shard] + entity for shard, entity in zip(groups.shards.tolist(), groups.entities, strict=True)]
-    rows = rows_from_table(table, layout, layout.ordered).take(groups.order)
+    rows = columns.rows(layout, layout.ordered).take(groups.order)
     return Batch(layout, rows, offsets[groups.order], groups.bounds, groups.shards, groups.partitions, keys)
 
 

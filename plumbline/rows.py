@@ -1,14 +1,16 @@
 """Raw events of one view as the words that a fold takes in."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plumbline.layout import Column, Layout
-from plumbline.plan import BYTES, FLOAT, PRESENCE
+from plumbline.layout import Layout
+from plumbline.plan import BYTES, FLOAT, INTEGER, PRESENCE
 from plumbline.state_words import CREATED, EVENT, FIXED_WORDS, ID, MAX_TEXT_BYTES, REFERENCE_BITS, VALID
 from plumbline.value_codec import binary_values
 
@@ -53,17 +55,40 @@ def rows_from_table(table: pa.Table, layout: Layout, keep_ids: bool) -> Rows:
     keep_ids  whether ids are needed: for the order of first and last, or to recognise pushed rows
     Columns are cast to the type that the view was declared over; raises ValueError naming the column when one does not fit.
     """
-    words = np.zeros((table.num_rows, FIXED_WORDS + layout.value_words), dtype=np.int64)
-    heap = _Heap()
-    words[:, EVENT] = _microseconds(table["event_timestamp"])
-    words[:, CREATED] = _microseconds(table["created_timestamp"])
-    if keep_ids:
-        ids = table["event_id"]
-        words[:, ID] = heap.references(binary_values(ids.combine_chunks()), "event_id")
-    for i, column in enumerate(layout.column_list):
-        valid = _take_column(table[column.name].combine_chunks(), column, words, heap)
-        words[:, VALID] |= valid.astype(np.int64) << i
-    return Rows(words, heap.bytes())
+    return EventColumns(table).rows(layout, keep_ids)
+
+
+class EventColumns:
+    """The columns of an event table as the words of rows; what several views aggregate is converted once."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self._converted: dict[tuple[object, ...], Any] = {}
+
+    def rows(self, layout: Layout, keep_ids: bool) -> Rows:
+        """rows_from_table of this table."""
+        words = np.zeros((self._table.num_rows, FIXED_WORDS + layout.value_words), dtype=np.int64)
+        heap = _Heap()
+        words[:, EVENT] = self._once(_microseconds, "event_timestamp")
+        words[:, CREATED] = self._once(_microseconds, "created_timestamp")
+        if keep_ids:
+            words[:, ID] = heap.references(self._once(_binary, "event_id"), "event_id")
+        for i, column in enumerate(layout.column_list):
+            how = column.name, column.data_type
+            words[:, VALID] |= self._once(_valid, column.name, None if column.storage == PRESENCE else column.data_type) << i
+            if column.storage == BYTES and column.value_word >= 0:
+                words[:, FIXED_WORDS + column.value_word] = heap.references(self._once(_binary, *how), column.name)
+            if column.storage == BYTES and column.key_word >= 0:
+                words[:, FIXED_WORDS + column.key_word] = self._once(_keys, *how)
+            if column.storage in (INTEGER, FLOAT):
+                words[:, FIXED_WORDS + column.value_word] = self._once(_numbers, *how, column.storage)
+        return Rows(words, heap.bytes())
+
+    def _once(self, convert: Callable[..., Any], name: str, *how: Any) -> Any:
+        """A column converted, the first time that it is asked for."""
+        if (convert, name, *how) not in self._converted:
+            self._converted[convert, name, *how] = convert(self._table[name].combine_chunks(), name, *how)
+        return self._converted[convert, name, *how]
 
 
 class _Heap:
@@ -92,34 +117,44 @@ class _Heap:
         return np.concatenate(self._parts) if self._parts else np.zeros(1, dtype=np.uint8)
 
 
-def _take_column(array: pa.Array, column: Column, words: np.ndarray, heap: _Heap) -> np.ndarray:
-    if column.storage == PRESENCE:
-        return _is_present(array)
+def _declared(array: pa.Array, name: str, data_type: pa.DataType | None) -> pa.Array:
+    """A column as the view declared it, as it is where that is None."""
+    if data_type is None or array.type == data_type:
+        return array
     try:
-        array = array.cast(column.data_type) if array.type != column.data_type else array
+        return array.cast(data_type)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"Column '{column.name}' does not fit its declared type {column.data_type}: {error}") from None
-    valid = _is_present(array)
-    if column.storage == BYTES:
-        values = binary_values(array)
-        if column.value_word >= 0:
-            words[:, FIXED_WORDS + column.value_word] = heap.references(values, column.name)
-        if column.key_word >= 0:
-            words[:, FIXED_WORDS + column.key_word] = _keys(values)
-        return valid
-    number = pa.float64() if column.storage == FLOAT else pa.int64()
-    try:
-        filled = pc.fill_null(array.cast(number), pa.scalar(0, number)).to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"Column '{column.name}' holds a number that leaves int64: {error}") from None
-    # adding 0.0 makes the two zeros one value
-    words[:, FIXED_WORDS + column.value_word] = (filled + 0.0).view(np.int64) if column.storage == FLOAT else filled
-    return valid
+        raise ValueError(f"Column '{name}' does not fit its declared type {data_type}: {error}") from None
 
 
-def _keys(values: pa.Array) -> np.ndarray:
+def _valid(array: pa.Array, name: str, data_type: pa.DataType | None) -> np.ndarray:
+    """1 where there is a value, 0 where it is null or NaN; int64."""
+    array = _declared(array, name, data_type)
+    present = pc.is_valid(array)
+    if pa.types.is_floating(array.type):
+        present = pc.and_(present, pc.invert(pc.fill_null(pc.is_nan(array), True)))
+    return present.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _numbers(array: pa.Array, name: str, data_type: pa.DataType, storage: int) -> np.ndarray:
+    """Integers, or the bits of floats, 0 where null; int64."""
+    number = pa.float64() if storage == FLOAT else pa.int64()
+    try:
+        array = _declared(array, name, data_type).cast(number)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"Column '{name}' holds a number that leaves int64: {error}") from None
+    filled = (pc.fill_null(array, pa.scalar(0, number)) if array.null_count else array).to_numpy(zero_copy_only=False)
+    return (filled + 0.0).view(np.int64) if storage == FLOAT else filled  # adding 0.0 makes the two zeros one value
+
+
+def _binary(array: pa.Array, name: str, data_type: pa.DataType | None = None) -> pa.Array:
+    """binary_values of a column."""
+    return binary_values(_declared(array, name, data_type))
+
+
+def _keys(array: pa.Array, name: str, data_type: pa.DataType) -> np.ndarray:
     """64-bit keys of byte strings (BLAKE2b), by which distinct values are told apart; 0 for null."""
-    encoded = values.dictionary_encode()
+    encoded = _binary(array, name, data_type).dictionary_encode()
     hashes = [
         int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "little", signed=True)
         for value in encoded.dictionary.to_pylist()
@@ -128,12 +163,5 @@ def _keys(values: pa.Array) -> np.ndarray:
     return np.array([*hashes, 0], dtype=np.int64)[codes]
 
 
-def _is_present(array: pa.Array) -> np.ndarray:
-    present = pc.is_valid(array)
-    if pa.types.is_floating(array.type):
-        present = pc.and_(present, pc.invert(pc.fill_null(pc.is_nan(array), True)))
-    return np.asarray(present.to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def _microseconds(column: pa.ChunkedArray) -> np.ndarray:
-    return column.combine_chunks().cast(pa.int64()).to_numpy(zero_copy_only=False)
+def _microseconds(array: pa.Array, name: str) -> np.ndarray:
+    return array.cast(pa.int64()).to_numpy(zero_copy_only=False)

@@ -31,9 +31,8 @@ FENCE = Mutant(
     "no-fence",
     "a state takes rows that it has seen, and nobody looks at what it was before it is overwritten",
     (
-        ("plumbline/fold_batch.py", "np.maximum(fences, positions)[place]", "positions[place]"),
-        ("plumbline/fold_scripts.py", "(current and string.sub(current, 1, 16) or string.rep('\\0', 16)) ~= stamp",
-         "false"),
+        ("plumbline/fold_batch.py", "np.maximum(fences, positions))", "positions)"),
+        ("plumbline/fold_scripts.py", "if revision ~= ARGV[8] then", "if false then"),
     ),
 )  # fmt: skip
 POSITION = Mutant(
