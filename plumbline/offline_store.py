@@ -21,6 +21,7 @@ from feast.repo_config import FeastConfigBaseModel
 
 from plumbline import log_append, table_pull
 from plumbline.engines import evaluation
+from plumbline.instant import from_microseconds
 from plumbline.retrieval import WindowedRetrievalJob
 from plumbline.spec import log_source
 from plumbline.view_requests import view_requests, without_join_keys
@@ -71,12 +72,13 @@ class WindowedOfflineStore(OfflineStore):
         requests = view_requests(feature_views, feature_refs, full_feature_names, config.repo_path)
         asked = evaluation(config.offline_store, entity_df, requests, filter_by_created_timestamp)
         keys = [name for name in asked.rows.table.column_names if name != asked.rows.timestamp_column]
+        range_of_time = [at or from_microseconds(0) for at in asked.range]  # Feast reads no saved set that has none
         return WindowedRetrievalJob(
             asked.to_arrow,
             repo_path=config.repo_path,
             full_feature_names=full_feature_names,
             on_demand_feature_views=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
-            metadata=RetrievalMetadata(without_join_keys(feature_views, feature_refs), keys, *asked.range),
+            metadata=RetrievalMetadata(without_join_keys(feature_views, feature_refs), keys, *range_of_time),
             write=asked.write,
             staging_location=config.offline_store.staging_location,
         )

@@ -313,6 +313,16 @@ def test_appending_a_column_that_the_log_does_not_have_is_refused(store):
         append(store, rows)
 
 
+def test_a_training_set_without_rows_is_saved_and_read_back(store):
+    job = store.get_historical_features(ask(("ann", NOON)).head(0), ["spending:cents_sum_1h"])
+
+    store.create_saved_dataset(job, name="none", storage=SavedDatasetFileStorage(path="none.parquet"))
+
+    got = store.get_saved_dataset("none").to_df()
+    assert got.empty
+    assert "cents_sum_1h" in got
+
+
 def test_a_training_set_is_saved_and_read_back(store):
     job = store.get_historical_features(ask(("ann", NOON), ("bob", NOON)), ["spending:cents_sum_1h"])
 
