@@ -7,6 +7,7 @@ request to read more.
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from plumbline.log_times import int64_values
+from plumbline.scratch import roomy
 
 PARCEL = pa.schema([("place", pa.int32()), ("holds", pa.int32()), ("batch", pa.int32()), ("content", pa.binary())])
 PARCEL_SQL = "place int, holds int, batch int, content binary"
@@ -28,9 +30,9 @@ WITHIN = -1
 
 @dataclass(frozen=True)
 class Carrier:
-    """How parcels are carried: in files of a folder that every task sees, or, without one, in Spark's own rows."""
+    """How parcels are carried: in files of scratch folders that every task sees, or, without any, in Spark's own rows."""
 
-    folder: str | None = None
+    folders: tuple[str, ...] = ()
 
     def parcels(self, table: pa.Table, places: np.ndarray, holds: int) -> Iterator[pa.RecordBatch]:
         """A table's rows by place, in their order within it."""
@@ -44,7 +46,7 @@ class Carrier:
         table = table.combine_chunks()
         slices = list(_slices(places))
         parts = [table.slice(begin, end - begin) for _, begin, end in slices]
-        if self.folder is None:
+        if not self.folders:
             contents = [(WITHIN, _stream(part)) for part in parts]
         else:
             path = pa.py_buffer(self.keep(parts).encode())
@@ -53,8 +55,8 @@ class Carrier:
             yield _parcel(place, holds, batch, content)
 
     def keep(self, parts: Sequence[pa.Table]) -> str:
-        """Write tables of one schema as the batches of a file in the folder; its path."""
-        path = f"{self.folder}/{uuid.uuid4().hex}.arrow"
+        """Write tables of one schema as the batches of a file; its path."""
+        path = f"{roomy(self.folders, sum(part.nbytes for part in parts))}/{uuid.uuid4().hex}.arrow"
         with pa.OSFile(path, "wb") as sink, ipc.new_file(sink, parts[0].schema) as file:
             for part in parts:
                 file.write_batch(part.combine_chunks().to_batches()[0])
@@ -89,7 +91,7 @@ class Received:
         if order_by is None:
             return table
         numbers = int64_values(table[order_by])
-        return table if (np.diff(numbers) > 0).all() else table.take(pa.array(_order(numbers)))
+        return table if (np.diff(numbers) > 0).all() else _taken(table, pa.array(_order(numbers)))
 
     def words(self, holds: int) -> list[str]:
         """The texts of one kind."""
@@ -113,6 +115,12 @@ def _order(numbers: np.ndarray) -> np.ndarray:
     order = np.empty(len(numbers), np.int64)
     order[numbers - first] = np.arange(len(numbers))
     return order
+
+
+def _taken(table: pa.Table, order: pa.Array) -> pa.Table:
+    """Arrow takes one column after the other; here side by side."""
+    with ThreadPoolExecutor() as beside:
+        return pa.table(list(beside.map(lambda column: column.take(order), table.columns)), schema=table.schema)
 
 
 def _opened(batch: int, content: pa.Buffer) -> pa.Table:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, reduce
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -25,6 +24,7 @@ from plumbline.log_append import write_parquet
 from plumbline.log_times import LogSchemaError, int64_values
 from plumbline.parcels import ERROR, FURTHER, MIXED, PARCEL_SQL, PATH, Carrier, Received
 from plumbline.part_files import Finish, part_writer, published, staged
+from plumbline.scratch import scratch_folders
 from plumbline.spark_job import Asked, Job
 from plumbline.spark_plan import grouped, opened
 from plumbline.spark_rows import FrameRows, Rows
@@ -170,13 +170,13 @@ class History:
 
 @contextmanager
 def _carrier(spark: SparkSession) -> Iterator[Carrier]:
-    """How parcels travel meanwhile: in files of Spark's scratch folder where every task runs on this machine."""
+    """How parcels travel meanwhile: in files where every task runs on this machine, on disk in Spark's scratch folder."""
     if not ONE_MACHINE.fullmatch(str(spark.sparkContext.master)):
         yield Carrier()
         return
     scratch = spark.sparkContext.getConf().get("spark.local.dir", "").split(",")[0] or None
-    with TemporaryDirectory(prefix="plumbline-", dir=scratch, ignore_cleanup_errors=True) as folder:
-        yield Carrier(folder)
+    with scratch_folders(scratch) as folders:
+        yield Carrier(folders)
 
 
 def _finished(finish: Finish, columns: Sequence[str], table: pa.Table) -> pa.Table:

@@ -87,7 +87,7 @@ class TableRows:
 
     def _packed(self, spark: SparkSession, carrier: Carrier, rows: pa.Table, pack: Pack) -> DataFrame:
         """Parcels of some columns, made by tasks where these can read what the driver writes."""
-        if carrier.folder is None:
+        if not carrier.folders:
             return spark.createDataFrame(pa.Table.from_batches(pack(rows, self._rows.at, np.arange(self.count))))
         share = math.ceil(self.count / spark.sparkContext.defaultParallelism)
         size = min(max(share, CHUNK_ROWS.start), CHUNK_ROWS.stop)

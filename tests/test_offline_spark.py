@@ -1,6 +1,7 @@
 """The distributed engine answers what the local one answers, in the same order."""
 
 import math
+import os
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -19,10 +20,11 @@ from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Int64, String
 
-from plumbline import aggregate, entity_split, spark_rows, windowed_view
+from plumbline import aggregate, entity_split, scratch, spark_rows, windowed_view
 from plumbline import spark as engine
 from plumbline.delivery_claims import is_mixed, marks_of
 from plumbline.entity_keys import EntityKeyError
+from plumbline.parcels import Carrier
 from plumbline.spec import ANY_TYPE_FUNCTIONS, FUNCTIONS
 
 if TYPE_CHECKING:
@@ -209,8 +211,9 @@ def test_spark_and_the_local_engine_give_equal_tables(repos, as_known):
 
 
 def test_what_travels_in_sparks_rows_on_a_cluster_is_what_travels_in_files_on_one_machine(repos, tmp_path, monkeypatch):
-    features = ["by_user:category_last_2d", "by_both:cents_sum_5d", "tiers:tier"]
+    features = ["by_user:category_last_2d", "by_user:cents_sum_3d"]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch, "MEMORY", tmp_path)
 
     in_files = repos["spark"].get_historical_features(asked(), features).to_arrow()
     left = list(tmp_path.glob("plumbline-*"))
@@ -219,6 +222,35 @@ def test_what_travels_in_sparks_rows_on_a_cluster_is_what_travels_in_files_on_on
 
     assert in_files.equals(in_rows)
     assert left == []
+
+
+@pytest.mark.parametrize(("kept_free", "place"), [(0.0, "memory"), (1.0, "disk")])
+def test_what_travels_in_files_is_in_memory_while_there_is_plenty_else_on_disk(kept_free, place, tmp_path, monkeypatch):
+    for name in ("memory", "disk"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(scratch, "MEMORY", tmp_path / "memory")
+    monkeypatch.setattr(scratch, "KEPT_FREE", kept_free)
+
+    with scratch.scratch_folders(str(tmp_path / "disk")) as folders:
+        kept = Path(Carrier(folders).keep([pa.table({"numbers": [1]})]))
+
+        assert kept.is_relative_to(tmp_path / place)
+    assert list(tmp_path.glob("*/*")) == []
+
+
+def test_what_a_killed_process_left_in_memory_is_removed_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "MEMORY", tmp_path)
+    left = tmp_path / "plumbline-left" / scratch.LOCK
+    left.parent.mkdir()
+    left.touch()
+    os.utime(left, (0, 0))
+
+    with scratch.scratch_folders(None) as used:
+        os.utime(Path(used[0], scratch.LOCK), (0, 0))
+        with scratch.scratch_folders(None):
+            assert Path(used[0]).exists()
+
+    assert not left.parent.exists()
 
 
 @pytest.mark.parametrize(("case", "mixed"), [(name, case.mixed) for name, case in DELIVERIES.items()], ids=DELIVERIES)
