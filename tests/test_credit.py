@@ -109,6 +109,13 @@ def test_german_data_is_known_by_its_first_line_and_a_damaged_line_is_named(tmp_
         german.with_header(source, tmp_path)
 
 
+def test_a_third_class_of_german_data_is_refused_instead_of_being_counted_as_good(tmp_path):
+    third = applicants(1).rstrip()[:-1] + "3\n"
+
+    with pytest.raises(LoadRefused, match="line 3: class '3'"):
+        german.with_header(written(tmp_path / "german.data", applicants(2) + third), tmp_path)
+
+
 def portfolio(rows: int = 1_200) -> tuple[pa.Table, np.ndarray]:
     """Loans as a "pays on time" portfolio has them: a trend with numbers among its words, salaries that nobody earns, and
     `puntaje`, which is the outcome under another name."""

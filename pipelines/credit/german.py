@@ -14,6 +14,7 @@ COLUMNS = (
 )  # fmt: skip
 """The 20 attributes of german.doc in order, and the class: 1 good, 2 bad."""
 
+CLASSES = ("1", "2")
 AMOUNT, DURATION = COLUMNS.index("credit_amount"), COLUMNS.index("duration_months")
 FIRST_APPLICATION = datetime(1990, 1, 1, tzinfo=UTC)
 APART = timedelta(hours=1)
@@ -36,7 +37,7 @@ def with_header(source: Path, folder: Path) -> Path:
 
     The last is credit_amount / duration_months, to the cent: a column of the row, computed once where it enters.
 
-    Raises LoadRefused, naming the line, for one that has not 21 fields.
+    Raises LoadRefused, naming the line, for one that has not 21 fields, or another class than 1 and 2.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "german.csv"
@@ -47,6 +48,8 @@ def with_header(source: Path, folder: Path) -> Path:
             fields = line.split()
             if len(fields) != len(COLUMNS):
                 raise LoadRefused(f"{source}, line {number}: {len(fields)} fields, where german.data has {len(COLUMNS)}.")
+            if fields[-1] not in CLASSES:
+                raise LoadRefused(f"{source}, line {number}: class {fields[-1]!r}, where german.data has 1 (good) or 2 (bad).")
             a_month = Decimal(fields[AMOUNT]) / Decimal(fields[DURATION])
             writer.writerow([number, (FIRST_APPLICATION + number * APART).isoformat(), *fields, f"{a_month:.2f}"])
     return path
