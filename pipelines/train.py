@@ -200,6 +200,13 @@ def _log_run(session: Session, candidate: Candidate, split: Split) -> str:
     )
 
 
+def _reasons(models: dict[str, dict[str, Any]]) -> list[str]:
+    """The reason of all models, or that of each with its name where they differ."""
+    reasons = {name: model["reason"] for name, model in models.items()}
+    shared = list(dict.fromkeys(reasons.values()))
+    return shared if len(shared) == 1 else [f"{name}: {reason}" for name, reason in reasons.items()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.train", description=__doc__)
     parser.add_argument("--seed", type=int, default=SEED, help="of every random choice (default %(default)s)")
@@ -212,7 +219,7 @@ def main() -> None:
     except tracking.TrackingUnavailableError as error:
         sys.exit(str(error))
     if not any(model["trained"] for model in models.values()):
-        sys.exit(" ".join(["Nothing was trained.", *dict.fromkeys(model["reason"] for model in models.values())]))
+        sys.exit(" ".join(["Nothing was trained.", *_reasons(models)]))
     for name, model in models.items():
         print("\n".join(["", *summary(name, model)]))
 

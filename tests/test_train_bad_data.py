@@ -5,12 +5,16 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines.training.candidates import Part
+from pipelines.training.candidates import Part, check_parts
 from pipelines.training.label_notes import label_notes
-from pipelines.training.labels import KnownLog
-from pipelines.training.leaks import find_leaks, may_leak, without_leaks
+from pipelines.training.labels import KnownLog, TrainingRefusedError
+from pipelines.training.leaks import find_leaks, may_leak, too_good, without_leaks
+from pipelines.training.odd_columns import odd_columns, rare_texts
+from pipelines.training.periods import Periods
 from pipelines.training.rows import transaction_examples
+from pipelines.training.split import split_by_time
 from pipelines.training.tested import named_slices, unseen_notes
+from plumbline.durations import DAY
 
 ROWS = 4_000
 RANDOM = np.random.default_rng(8)
@@ -64,6 +68,19 @@ def test_only_columns_of_the_source_are_suspected_because_windows_end_before_the
     assert not may_leak("merchant_chargebacks__is_fraud_mean_30d")
 
 
+def test_a_score_that_is_too_good_is_warned_about_with_the_feature_that_tells():
+    features = pa.table(
+        {"merchant_chargebacks__is_fraud_mean_30d": FRAUD, "transaction_context__hour_utc": RANDOM.integers(0, 24, ROWS)}
+    )
+
+    [warning] = too_good(features, FRAUD, 0.997, seed=1)
+
+    assert warning.startswith(
+        "An average precision of 0.997 is rarer than a leak: merchant_chargebacks__is_fraud_mean_30d alone"
+    )
+    assert too_good(features, FRAUD, 0.9, seed=1) == []
+
+
 def test_a_leaking_column_is_taken_out_of_every_part_before_training_with_a_warning():
     features = pa.table({"user_attributes__score": FRAUD, "user_attributes__income": RANDOM.normal(0, 1, ROWS)})
     parts = {name: Part(features, FRAUD, np.zeros(ROWS)) for name in ("fit", "validation", "test")}
@@ -75,7 +92,7 @@ def test_a_leaking_column_is_taken_out_of_every_part_before_training_with_a_warn
 
 
 def known_log(labels: list[tuple[str, int]], times_us: list[int]) -> KnownLog:
-    """Transactions pay-0, pay-1, ... of one user at those times; labels are (transaction, when it was known)."""
+    """Transactions pay-0, pay-1, ... of x at those times, the last of y; labels are (transaction, when it was known)."""
     size = len(times_us)
     transactions = pd.DataFrame(
         {
@@ -83,7 +100,8 @@ def known_log(labels: list[tuple[str, int]], times_us: list[int]) -> KnownLog:
             "time_us": times_us,
             "created_us": times_us,
             "amount_cents": pd.array([100] * size, "Int64"),
-            **dict.fromkeys(("user_id", "merchant_id", "device_id", "event_type", "category", "channel", "country"), "x"),
+            "user_id": ["x"] * (size - 1) + ["y"],
+            **dict.fromkeys(("merchant_id", "device_id", "event_type", "category", "channel", "country"), "x"),
         }
     )
     told = pd.DataFrame(labels, columns=["transaction_event_id", "created_us"])
@@ -134,3 +152,67 @@ def test_slices_are_named_by_channel_amount_and_scenario_and_absent_columns_make
         "scenario testing": [True, False, True],
     }
     assert named_slices(pa.table({"x": [1]}), {"fraud": np.array([1]), "scenario": None}) == {}
+
+
+@pytest.mark.parametrize("told", ["Every one", "None"])
+def test_labels_of_one_class_are_refused_with_the_rule_that_says_which_value_is_fraud(told):
+    part = Part(pa.table({"x": range(40)}), np.full(40, float(told == "Every one")), np.zeros(40))
+
+    with pytest.raises(TrainingRefusedError, match=f"^{told} of the 120 rows is a known fraud.*`positive`"):
+        check_parts({"fit": part, "validation": part, "test": part})
+
+
+def test_a_word_or_a_comma_that_makes_texts_of_a_column_of_numbers_is_warned_about():
+    features = pa.table(
+        {
+            "user_attributes__income": ["inf", *(f"{n}.5" for n in range(99))],
+            "user_attributes__limit": [f"{n},5" for n in range(100)],
+            "user_attributes__branch": [f"00{n}" for n in range(100)],  # an id's zeros: no number
+            "user_attributes__plan": ["gold", "silver"] * 50,
+        }
+    )
+
+    word, comma = odd_columns(features)
+
+    assert word.startswith("user_attributes__income: 1 of 100 texts are no numbers ('inf', ...)")
+    assert "scale: 1" in word
+    assert comma.startswith("user_attributes__limit: 100 of 100 texts are numbers with a comma ('0,5', ...)")
+
+
+def test_texts_beyond_those_that_are_told_apart_are_counted():
+    features = pa.table({"user_attributes__client": ["ann", "bob", "cy", "dee", "dee", None]})
+
+    [note] = rare_texts(features, {"user_attributes__client": ["ann", "bob"]})
+
+    assert note.startswith("user_attributes__client: the 2 commonest texts are told apart; 3 of 6 rows have one of 2 others")
+    assert rare_texts(features, {"user_attributes__client": ["ann", "bob", "cy", "dee"]}) == []
+
+
+def test_a_log_of_one_user_is_noted():
+    log = known_log([("pay-0", 5_000)], [1_000])
+
+    [note] = label_notes(log, transaction_examples(log))
+
+    assert note.startswith("All 1 events are of one user, 'y'")
+
+
+def test_events_without_a_label_are_counted_because_scores_are_of_labelled_ones():
+    log = known_log([("pay-0", 5_000), ("pay-3", 5_000)], [1_000, 2_000, 3_000, 4_000, 9_000])
+
+    [note] = label_notes(log, transaction_examples(log))
+
+    assert note.startswith("Only 2 of 4 such events have a known label")  # the last has had no time to get one
+
+
+def test_one_event_of_another_decade_leaves_the_split_where_it_would_be_and_is_noted():
+    days = [float(n) for n in range(13_000, 13_400)]
+    split, usual = (
+        split_by_time(np.array(at) * DAY, 20_000 * DAY, Periods("a test", 7 * DAY, 7 * DAY, DAY, 0))
+        for at in ([100.0, *days], days)
+    )
+    log = known_log([("pay-0", 9_000)], [int(at * DAY) for at in (100.0, *days)])
+
+    notes = label_notes(log, transaction_examples(log))
+
+    assert abs(split.train_end - usual.train_end) <= 2 * DAY
+    assert notes[-1].startswith("A few of 401 events lie far from all others (from 1970-04-11 to 2006-09-08)")

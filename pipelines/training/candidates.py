@@ -47,15 +47,20 @@ def check_parts(parts: Mapping[str, Part]) -> list[str]:
     """
     counts = {name: (int(part.fraud.sum()), len(part.fraud)) for name, part in parts.items()}
     told = ", ".join(f"{name} {positives:,} of {rows:,}" for name, (positives, rows) in counts.items())
+    found, of = sum(positives for positives, _ in counts.values()), sum(rows for _, rows in counts.values())
+    if of and found in (0, of):
+        raise TrainingRefusedError(
+            f"{'Every one' if found else 'None'} of the {of:,} rows is a known fraud: one class teaches nothing. Correct "
+            "`positive` in the mapping's `label`, give honest rows a label too, or load a longer log."
+        )
     for name, (positives, rows) in counts.items():
         if positives == rows or positives < LEAST_POSITIVES[name]:
             raise TrainingRefusedError(
                 f"The {name} rows hold {positives:,} known frauds among {rows:,}; at least {LEAST_POSITIVES[name]} and "
                 f"one honest row are needed (frauds by part: {told}). Load a longer log, or one with more labels."
             )
-    positives = sum(found for found, _ in counts.values())
-    if positives < FEW_POSITIVES:
-        return [f"Only {positives} known frauds ({told}): every figure here is rough, look at its interval."]
+    if found < FEW_POSITIVES:
+        return [f"Only {found} known frauds ({told}): every figure here is rough, look at its interval."]
     return []
 
 

@@ -122,4 +122,7 @@ def _no_labels(settings: Settings, labels: int, until_us: int) -> str:
     if labels == 0:
         return f"{settings.labels_path} holds no label. Map a `label` column, or load the simulator: `make data`."
     at = np.datetime64(until_us // SECOND, "s")
-    return f"None of the {labels:,} labels in {settings.labels_path} was known at {at}Z; they arrive later."
+    return (
+        f"None of the {labels:,} labels in {settings.labels_path} was known at {at}Z. Train again when they are, or correct "
+        "`label: {delay:}`."
+    )

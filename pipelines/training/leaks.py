@@ -55,14 +55,32 @@ def find_leaks(features: pa.Table, fraud: np.ndarray, seed: int) -> list[Leak]:
     many different texts nor a code in the middle of others hides or feigns a leak; a null is a value like any other.
     Fewer than LEAST_FRAUDS frauds or honest rows say nothing.
     """
+    alone = _alone(features, [name for name in features.column_names if may_leak(name)], fraud, seed)
+    return [leak for leak in alone if leak.average_precision >= LEAST_AVERAGE_PRECISION]
+
+
+def too_good(features: pa.Table, fraud: np.ndarray, average_precision: float, seed: int) -> list[str]:
+    """A warning where a model finds nearly all frauds and nothing else: the outcome may be in an id or an amount, which
+    cannot be taken out. features (n, k) are the model's own, on the test rows."""
+    alone = _alone(features, features.column_names, fraud, seed) if average_precision >= LEAST_AVERAGE_PRECISION else []
+    if not alone:
+        return []
+    best = max(alone, key=lambda leak: leak.average_precision)
+    return [
+        f"An average precision of {average_precision:.3f} is rarer than a leak: {best.feature} alone has "
+        f"{best.average_precision:.3f} (on {best.rows:,} rows). See whether the outcome is written into an id, an amount or a "
+        "time of the source, or frauds come from another file than honest rows."
+    ]
+
+
+def _alone(features: pa.Table, names: Sequence[str], fraud: np.ndarray, seed: int) -> list[Leak]:
+    """What each of the named features is worth alone; nothing where there are too few frauds or honest rows to say."""
     rows = _of_each_class(fraud, seed)
     known = fraud[rows]
     if min(known.sum(), len(known) - known.sum()) < LEAST_FRAUDS:
         return []
     halves = np.arange(len(rows)) % 2 == 0
-    asked = [name for name in features.column_names if may_leak(name)]
-    found = [_judged(name, features[name].take(pa.array(rows)), known, halves) for name in asked]
-    return [leak for leak in found if leak.average_precision >= LEAST_AVERAGE_PRECISION]
+    return [_judged(name, features[name].take(pa.array(rows)), known, halves) for name in names]
 
 
 def without_leaks(parts: Mapping[str, Part], seed: int) -> tuple[dict[str, Part], list[str]]:

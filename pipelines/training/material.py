@@ -10,8 +10,8 @@ from feast.errors import FeatureServiceNotFoundException
 from pipelines.training.candidates import Candidate, check_parts
 from pipelines.training.label_notes import label_notes
 from pipelines.training.labels import TrainingRefusedError
-from pipelines.training.leaks import without_leaks
-from pipelines.training.odd_columns import odd_columns
+from pipelines.training.leaks import too_good, without_leaks
+from pipelines.training.odd_columns import odd_columns, rare_texts
 from pipelines.training.parts import Asked, Part, ask
 from pipelines.training.report import guessing, instant, split_report
 from pipelines.training.rows import Examples
@@ -69,7 +69,10 @@ def report(chosen: Candidate, material: Material, seed: int) -> dict[str, Any]:
     """The part of train.json that tells what was learned from what: metrics, rows, split, features, thresholds, warnings."""
     contract, parts = chosen.saved.contract, material.parts
     seen = parts["fit"].features
-    odd = [*odd_columns(seen), *unseen_notes(seen, parts["test"].features, tuple(contract["features"]))]
+    used = parts["test"].features.select(list(contract["features"]))
+    odd = too_good(used, parts["test"].fraud, chosen.metrics["average_precision"], seed)
+    odd += [*odd_columns(seen), *rare_texts(seen, contract["categories"])]
+    odd += unseen_notes(seen, parts["test"].features, tuple(contract["features"]))
     return {
         "trained": True,
         **chosen.metrics,

@@ -1,4 +1,7 @@
-"""Columns of a source that look damaged: numbers among words, and values far beyond all others."""
+"""Columns of a source that look damaged: numbers among words or words among numbers, values far beyond all others, and texts
+too many to tell apart."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -7,6 +10,7 @@ import pyarrow.compute as pc
 from pipelines.training.leaks import may_leak
 
 NUMBER = r"^[+-]?[0-9]+([.,][0-9]+)?$"
+COMMA = r"^[+-]?[0-9]+,[0-9]+$"
 FEW = 0.2
 BEYOND = 100.0
 """A value is absurd when it is so many times the 99th percentile: salaries of 2.2e10 among those of 4e6."""
@@ -28,15 +32,44 @@ def odd_columns(features: pa.Table) -> list[str]:
     return notes
 
 
+def rare_texts(features: pa.Table, categories: Mapping[str, Sequence[str]]) -> list[str]:
+    """One sentence for each text feature with values (n rows) beyond those that `categories`, of an Encoding, tells apart."""
+    notes = []
+    for name, texts in categories.items():
+        others = features[name].filter(pc.invert(pc.is_in(features[name], pa.array(texts, pa.string())))).drop_null()
+        if len(others):
+            notes.append(
+                f"{name}: the {len(texts):,} commonest texts are told apart; {len(others):,} of {features.num_rows:,} rows "
+                f"have one of {len(others.unique()):,} others, scored as missing. If it is an id, take it out of the mapping."
+            )
+    return notes
+
+
 def _numbers_among_words(name: str, values: pa.ChunkedArray) -> list[str]:
+    """Also the other way round: one word makes text of a column of numbers."""
     known = values.drop_null()
-    numbers = known.filter(pc.match_substring_regex(known, NUMBER))
-    if not 0 < len(numbers) < FEW * len(known):
-        return []
-    return [
-        f"{name}: {len(numbers):,} of {len(known):,} texts are numbers ({numbers[0].as_py()!r}, ...) among words: columns of "
-        "those rows may be shifted. Each is a category of its own; give the mapping `values:` so that such rows are refused."
-    ]
+    is_number = pc.match_substring_regex(known, NUMBER)
+    numbers, words = known.filter(is_number), known.filter(pc.invert(is_number))
+    commas = known.filter(pc.match_substring_regex(known, COMMA))
+    if 0 < len(numbers) < FEW * len(known):
+        return [
+            f"{name}: {len(numbers):,} of {len(known):,} texts are numbers ({numbers[0].as_py()!r}, ...) among words: columns "
+            "of those rows may be shifted. Each is a category of its own; give the mapping `values:` so that such rows are "
+            "refused."
+        ]
+    told = []
+    if 0 < len(words) < FEW * len(known):
+        told.append(
+            f"{name}: {len(words):,} of {len(known):,} texts are no numbers ({words[0].as_py()!r}, ...) among numbers: all are "
+            "taken as texts, each a category of its own. `{column: ..., scale: 1}` in the mapping makes numbers of them and "
+            "refuses the other rows."
+        )
+    if len(commas) and len(words) < FEW * len(known):
+        told.append(
+            f"{name}: {len(commas):,} of {len(known):,} texts are numbers with a comma ({commas[0].as_py()!r}, ...): all are "
+            "taken as texts, each a category of its own. Write them with a point in the source."
+        )
+    return told
 
 
 def _absurd(name: str, values: pa.ChunkedArray) -> list[str]:

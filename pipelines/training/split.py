@@ -11,6 +11,9 @@ TRAIN_SHARE = 0.7
 VALIDATION_SHARE = 0.25
 """Of the training rows: the last of them, on which trees are counted, scores calibrated and models chosen."""
 CUTS = 400
+SPARSE = 10
+"""A log is sparse where all its labelled transactions span so many times what the middle 98 % of them do: an instant of 1990
+among those of 2026 is one row, and most of the time."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,18 @@ def split_by_time(labelled_us: np.ndarray, known_until_us: int, periods: Periods
 
     The test ends a gap before known_until_us, so that its labels had as long to arrive as those of the training part,
     and is at least one account horizon long. The gap lies where rows_before ** 0.7 * rows_after ** 0.3 is largest: at
-    70 % of an even log, and elsewhere in one that is nearly empty for hours, so that neither side is.
+    70 % of an even log, and elsewhere in one that is nearly empty for hours, so that neither side is. In a sparse log the
+    places looked at are as many rows apart, otherwise as much time.
 
     Raises TrainingRefusedError when the gap leaves nothing on one side.
     """
     times = np.sort(labelled_us)
     end = min(int(times[-1]) + 1, known_until_us - periods.gap_us)
     latest = end - periods.gap_us - min(periods.horizon_us, (end - int(times[0])) // 4)
-    cuts = np.linspace(times[0], max(latest, times[0]), CUTS).astype(np.int64)
+    if is_sparse(times):
+        cuts = times[np.linspace(0, max(np.searchsorted(times, latest) - 1, 0), CUTS).astype(np.int64)]
+    else:
+        cuts = np.linspace(times[0], max(latest, times[0]), CUTS).astype(np.int64)
     before = np.searchsorted(times, cuts)
     after = np.maximum(np.searchsorted(times, end) - np.searchsorted(times, cuts + periods.gap_us), 0)
     worth = before**TRAIN_SHARE * after ** (1 - TRAIN_SHARE)
@@ -62,3 +69,9 @@ def split_by_time(labelled_us: np.ndarray, known_until_us: int, periods: Periods
         )
     train_end = int(cuts[np.argmax(worth)])
     return Split(int(times[0]), train_end, train_end + periods.gap_us, end)
+
+
+def is_sparse(times: np.ndarray) -> bool:
+    """Whether few of the instants (n,), in order, lie far from all others."""
+    few = len(times) // 100
+    return bool(times[-1] - times[0] > SPARSE * (times[len(times) - 1 - few] - times[few]))
