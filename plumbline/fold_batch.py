@@ -12,7 +12,7 @@ from plumbline.layout import Layout
 from plumbline.rows import EventColumns, Rows
 from plumbline.state import folded_states
 from plumbline.state_seals import UNREADABLE, joined, stamps_of
-from plumbline.value_codec import distinct_entities
+from plumbline.value_codec import Entities
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,11 @@ class Groups:
 
 def grouped(layouts: Sequence[Layout], keyspace: Keyspace, table: pa.Table) -> list[Batch]:
     """Events (in the order of each partition's offsets) as each view's groups."""
-    by_keys = {join_keys: _groups(join_keys, keyspace, table) for join_keys in {_keys_of(layout) for layout in layouts}}
+    entities, partitions = Entities(table), table["source_partition"].to_numpy()
+    by_keys = {
+        join_keys: _groups(entities.distinct(join_keys), keyspace, partitions)
+        for join_keys in {_keys_of(layout) for layout in layouts}
+    }
     offsets = table["source_offset"].to_numpy()
     columns = EventColumns(table)
     return [_batch(layout, keyspace, columns, offsets, by_keys[_keys_of(layout)]) for layout in layouts]
@@ -67,9 +71,8 @@ def _keys_of(layout: Layout) -> tuple[str, ...]:
     return tuple(sorted(layout.spec.join_keys))
 
 
-def _groups(join_keys: tuple[str, ...], keyspace: Keyspace, table: pa.Table) -> Groups:
-    numbers, entities = distinct_entities(table, join_keys)
-    partitions = table["source_partition"].to_numpy()
+def _groups(distinct: tuple[np.ndarray, list[bytes]], keyspace: Keyspace, partitions: np.ndarray) -> Groups:
+    numbers, entities = distinct
     group = numbers * (partitions.max(initial=0) + 1) + partitions
     known = np.flatnonzero(numbers >= 0)
     order = known[np.argsort(group[known], kind="stable")]
@@ -81,7 +84,7 @@ def _groups(join_keys: tuple[str, ...], keyspace: Keyspace, table: pa.Table) -> 
 
 
 def _batch(layout: Layout, keyspace: Keyspace, columns: EventColumns, offsets: np.ndarray, groups: Groups) -> Batch:
-    prefixes = [keyspace.state_prefix(layout.spec, shard) for shard in range(keyspace.shards)]
+    prefixes = {shard: keyspace.state_prefix(layout.spec, shard) for shard in set(groups.shards.tolist())}
     keys = [prefixes[shard] + entity for shard, entity in zip(groups.shards.tolist(), groups.entities, strict=True)]
     rows = columns.rows(layout, layout.ordered).take(groups.order)
     return Batch(layout, rows, offsets[groups.order], groups.bounds, groups.shards, groups.partitions, keys)

@@ -52,6 +52,11 @@ class Column:
         """The kind that aggregates are told: presence counts like integers."""
         return "float" if self.storage == FLOAT else "integer"
 
+    @cached_property
+    def type_name(self) -> str:
+        """The data type in words, which are compared sooner than it."""
+        return str(self.data_type)
+
 
 @dataclass(frozen=True)
 class Answer:

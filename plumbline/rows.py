@@ -9,10 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plumbline.layout import Layout
+from plumbline.layout import Column, Layout
 from plumbline.plan import BYTES, FLOAT, INTEGER, PRESENCE
 from plumbline.state_words import CREATED, EVENT, FIXED_WORDS, ID, MAX_TEXT_BYTES, REFERENCE_BITS, VALID
 from plumbline.value_codec import binary_values
+
+EVENT_TIMESTAMP, CREATED_TIMESTAMP, EVENT_ID = (
+    Column(name, PRESENCE, pa.null(), -1, -1) for name in ("event_timestamp", "created_timestamp", "event_id")
+)
+"""What every event has, as it is."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +74,26 @@ class EventColumns:
         """rows_from_table of this table."""
         words = np.zeros((self._table.num_rows, FIXED_WORDS + layout.value_words), dtype=np.int64)
         heap = _Heap()
-        words[:, EVENT] = self._once(_microseconds, "event_timestamp")
-        words[:, CREATED] = self._once(_microseconds, "created_timestamp")
+        words[:, EVENT] = self._once(_microseconds, EVENT_TIMESTAMP)
+        words[:, CREATED] = self._once(_microseconds, CREATED_TIMESTAMP)
         if keep_ids:
-            words[:, ID] = heap.references(self._once(_binary, "event_id"), "event_id")
+            words[:, ID] = heap.references(self._once(_binary, EVENT_ID), EVENT_ID.name)
         for i, column in enumerate(layout.column_list):
-            how = column.name, column.data_type
-            words[:, VALID] |= self._once(_valid, column.name, None if column.storage == PRESENCE else column.data_type) << i
+            words[:, VALID] |= self._once(_valid, column) << i
             if column.storage == BYTES and column.value_word >= 0:
-                words[:, FIXED_WORDS + column.value_word] = heap.references(self._once(_binary, *how), column.name)
+                words[:, FIXED_WORDS + column.value_word] = heap.references(self._once(_binary, column), column.name)
             if column.storage == BYTES and column.key_word >= 0:
-                words[:, FIXED_WORDS + column.key_word] = self._once(_keys, *how)
+                words[:, FIXED_WORDS + column.key_word] = self._once(_keys, column)
             if column.storage in (INTEGER, FLOAT):
-                words[:, FIXED_WORDS + column.value_word] = self._once(_numbers, *how, column.storage)
+                words[:, FIXED_WORDS + column.value_word] = self._once(_numbers, column)
         return Rows(words, heap.bytes())
 
-    def _once(self, convert: Callable[..., Any], name: str, *how: Any) -> Any:
-        """A column converted, the first time that it is asked for."""
-        if (convert, name, *how) not in self._converted:
-            self._converted[convert, name, *how] = convert(self._table[name].combine_chunks(), name, *how)
-        return self._converted[convert, name, *how]
+    def _once(self, convert: Callable[[pa.Array, Column], Any], column: Column) -> Any:
+        """A column converted, the first time that it is asked for in this way."""
+        how = convert, column.name, column.storage, column.type_name
+        if how not in self._converted:
+            self._converted[how] = convert(self._table[column.name].combine_chunks(), column)
+        return self._converted[how]
 
 
 class _Heap:
@@ -117,44 +122,45 @@ class _Heap:
         return np.concatenate(self._parts) if self._parts else np.zeros(1, dtype=np.uint8)
 
 
-def _declared(array: pa.Array, name: str, data_type: pa.DataType | None) -> pa.Array:
-    """A column as the view declared it, as it is where that is None."""
-    if data_type is None or array.type == data_type:
+def _declared(array: pa.Array, column: Column) -> pa.Array:
+    """A column as the view declared it; where only presence counts, as it is."""
+    if column.storage == PRESENCE or array.type == column.data_type:
         return array
     try:
-        return array.cast(data_type)
+        return array.cast(column.data_type)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"Column '{name}' does not fit its declared type {data_type}: {error}") from None
+        raise ValueError(f"Column '{column.name}' does not fit its declared type {column.data_type}: {error}") from None
 
 
-def _valid(array: pa.Array, name: str, data_type: pa.DataType | None) -> np.ndarray:
+def _valid(array: pa.Array, column: Column) -> np.ndarray:
     """1 where there is a value, 0 where it is null or NaN; int64."""
-    array = _declared(array, name, data_type)
-    present = pc.is_valid(array)
+    array = _declared(array, column)
     if pa.types.is_floating(array.type):
-        present = pc.and_(present, pc.invert(pc.fill_null(pc.is_nan(array), True)))
-    return present.to_numpy(zero_copy_only=False).astype(np.int64)
+        return (~np.isnan(array.to_numpy(zero_copy_only=False))).astype(np.int64)  # nulls come as NaN
+    if not array.null_count:
+        return np.ones(len(array), np.int64)
+    return pc.is_valid(array).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _numbers(array: pa.Array, name: str, data_type: pa.DataType, storage: int) -> np.ndarray:
+def _numbers(array: pa.Array, column: Column) -> np.ndarray:
     """Integers, or the bits of floats, 0 where null; int64."""
-    number = pa.float64() if storage == FLOAT else pa.int64()
+    number = pa.float64() if column.storage == FLOAT else pa.int64()
     try:
-        array = _declared(array, name, data_type).cast(number)
+        array = _declared(array, column).cast(number)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"Column '{name}' holds a number that leaves int64: {error}") from None
+        raise ValueError(f"Column '{column.name}' holds a number that leaves int64: {error}") from None
     filled = (pc.fill_null(array, pa.scalar(0, number)) if array.null_count else array).to_numpy(zero_copy_only=False)
-    return (filled + 0.0).view(np.int64) if storage == FLOAT else filled  # adding 0.0 makes the two zeros one value
+    return (filled + 0.0).view(np.int64) if column.storage == FLOAT else filled  # adding 0.0 makes the two zeros one value
 
 
-def _binary(array: pa.Array, name: str, data_type: pa.DataType | None = None) -> pa.Array:
+def _binary(array: pa.Array, column: Column) -> pa.Array:
     """binary_values of a column."""
-    return binary_values(_declared(array, name, data_type))
+    return binary_values(_declared(array, column))
 
 
-def _keys(array: pa.Array, name: str, data_type: pa.DataType) -> np.ndarray:
+def _keys(array: pa.Array, column: Column) -> np.ndarray:
     """64-bit keys of byte strings (BLAKE2b), by which distinct values are told apart; 0 for null."""
-    encoded = _binary(array, name, data_type).dictionary_encode()
+    encoded = _binary(array, column).dictionary_encode()
     hashes = [
         int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "little", signed=True)
         for value in encoded.dictionary.to_pylist()
@@ -163,5 +169,5 @@ def _keys(array: pa.Array, name: str, data_type: pa.DataType) -> np.ndarray:
     return np.array([*hashes, 0], dtype=np.int64)[codes]
 
 
-def _microseconds(array: pa.Array, name: str) -> np.ndarray:
+def _microseconds(array: pa.Array, column: Column) -> np.ndarray:
     return array.cast(pa.int64()).to_numpy(zero_copy_only=False)

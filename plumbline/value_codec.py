@@ -54,18 +54,35 @@ def entity_bytes(join_keys: Sequence[str], columns: Sequence[Sequence[object]]) 
 
 def distinct_entities(table: pa.Table, join_keys: Sequence[str]) -> tuple[np.ndarray, list[bytes]]:
     """Number the entities of n rows: (n,) number of each row's entity, -1 where a key is null; and the entities' bytes."""
-    parts = [_distinct_keys(table[name].combine_chunks()) for name in sorted(join_keys)]
-    pairs = parts[0][0]
-    for codes, values in parts[1:]:
-        pairs = np.where((pairs < 0) | (codes < 0), -1, pairs * len(values) + codes)
-        pairs = _dense(pa.array(pairs, mask=pairs < 0))[0]
-    if len(parts) == 1:
-        return parts[0]
-    known = np.flatnonzero(pairs >= 0)[::-1]
-    first_row = np.zeros(int(pairs.max(initial=-1)) + 1, dtype=np.int64)
-    first_row[pairs[known]] = known
-    columns = [[values[code] for code in codes[first_row].tolist()] for codes, values in parts]
-    return pairs, [b"".join(of_entity) for of_entity in zip(*columns, strict=True)]
+    return Entities(table).distinct(join_keys)
+
+
+class Entities:
+    """The entities of a table's rows by several sets of join keys; what they share is encoded once."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self._encoded: dict[str, tuple[np.ndarray, list[bytes]]] = {}
+
+    def distinct(self, join_keys: Sequence[str]) -> tuple[np.ndarray, list[bytes]]:
+        """distinct_entities of this table."""
+        parts = [self._of_column(name) for name in sorted(join_keys)]
+        pairs = parts[0][0]
+        for codes, values in parts[1:]:
+            pairs = np.where((pairs < 0) | (codes < 0), -1, pairs * len(values) + codes)
+            pairs = _dense(pa.array(pairs, mask=pairs < 0))[0]
+        if len(parts) == 1:
+            return parts[0]
+        known = np.flatnonzero(pairs >= 0)[::-1]
+        first_row = np.zeros(int(pairs.max(initial=-1)) + 1, dtype=np.int64)
+        first_row[pairs[known]] = known
+        columns = [[values[code] for code in codes[first_row].tolist()] for codes, values in parts]
+        return pairs, [b"".join(of_entity) for of_entity in zip(*columns, strict=True)]
+
+    def _of_column(self, name: str) -> tuple[np.ndarray, list[bytes]]:
+        if name not in self._encoded:
+            self._encoded[name] = _distinct_keys(self._table[name].combine_chunks())
+        return self._encoded[name]
 
 
 def _distinct_keys(column: pa.Array) -> tuple[np.ndarray, list[bytes]]:
