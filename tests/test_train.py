@@ -5,6 +5,7 @@ import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlparse
 
 import lightgbm
 import mlflow
@@ -29,6 +30,7 @@ from pipelines.training.labels import read_known_log
 from pipelines.training.model_files import read_model
 from pipelines.training.notice import decisions_log
 from pipelines.training.provenance import LOCK, git_commit
+from pipelines.training.verdict import incumbent_of
 from serving.model_file import load_model
 
 END_US = int(END.timestamp()) * 1_000_000
@@ -249,6 +251,21 @@ def test_a_rollback_goes_back_to_the_champion_before(settings, trained):
 
     assert promoted == newer
     assert tracking.champion_version(client, "transaction_fraud") == before
+
+
+def test_a_champion_whose_files_are_gone_is_told_and_the_new_model_judged_without_it(settings, trained, tmp_path):
+    client = MlflowClient(settings.mlflow_tracking_uri)
+    version = tracking.champion_version(client, "transaction_fraud")
+    files = Path(urlparse(client.get_model_version("transaction_fraud", version).source).path)
+    elsewhere = files.rename(tmp_path / "elsewhere")
+
+    try:
+        held_against, note = incumbent_of(client, {"model": "transaction_fraud"}, None, tmp_path)
+    finally:
+        elsewhere.rename(files)
+
+    assert held_against is None
+    assert note.startswith(f"the files of the champion, version {version}, cannot be read")
 
 
 def test_a_model_of_other_feature_definitions_cannot_become_champion(settings, trained):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from feature_repo.settings import Settings
 from pipelines.evaluate import calibration
@@ -45,7 +46,7 @@ def judge(
     The champion's files are downloaded into `folder`.
     """
     contract, test = chosen.saved.contract, parts["test"]
-    incumbent, note = _incumbent(client, contract, test, folder)
+    incumbent, note = incumbent_of(client, contract, test, folder)
     used = test.features.select(list(contract["features"]))
     challenger = Challenger(
         metrics=chosen.metrics,
@@ -62,14 +63,17 @@ def judge(
     return decide(challenger, incumbent, seed, note)
 
 
-def _incumbent(
+def incumbent_of(
     client: MlflowClient, contract: Mapping[str, Any], test: Part, folder: Path
 ) -> tuple[tuple[str, np.ndarray] | None, str | None]:
     """The champion's version and scores of the test rows, or None and why there are none."""
     version = tracking.champion_version(client, contract["model"])
     if version is None:
         return None, None
-    saved = tracking.load_version(client, contract["model"], version, folder)
+    try:
+        saved = tracking.load_version(client, contract["model"], version, folder)
+    except (MlflowException, OSError) as problem:
+        return None, f"the files of the champion, version {version}, cannot be read and cannot be served: {problem}"
     if saved.contract["definition_hash"] != contract["definition_hash"]:
         return None, f"the champion, version {version}, was trained on other feature definitions and cannot be served"
     lost = set(saved.contract["features"]) - set(test.features.column_names)
