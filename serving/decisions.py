@@ -17,6 +17,8 @@ from serving.spool import Spool
 
 MOST_WAITING = 20_000
 LARGEST_BATCH = 2_000
+SPOOLED_BETWEEN = 200
+"""How many of the spool are sent at a time while new decisions keep coming, which must not wait for all of it."""
 IDLE_S = 0.25
 GATHER_S = 0.02
 """How long more is waited for once something waits: a record at a time would cost a wake-up and a write each."""
@@ -69,8 +71,8 @@ class DecisionLog:
             self._metrics.log_backlog.set(self._queue.qsize())
             if decisions:
                 self._deliver([orjson.dumps(decision, default=str) for decision in decisions])
-            elif not closing:
-                self._send_spooled()
+            if not closing and (self._reachable or not decisions):
+                self._send_spooled(SPOOLED_BETWEEN if decisions else LARGEST_BATCH)
             self._metrics.spool_bytes.set(self._spool.waiting_bytes)
 
     def _take(self) -> list[dict[str, Any] | None]:
@@ -91,8 +93,8 @@ class DecisionLog:
         self._metrics.logged.labels("spooled").inc(kept)
         self._metrics.logged.labels("dropped").inc(len(undelivered) - kept)
 
-    def _send_spooled(self) -> None:
-        lines = self._spool.first(LARGEST_BATCH)
+    def _send_spooled(self, most: int) -> None:
+        lines = self._spool.first(most)
         if lines:
             undelivered = self._send(lines)
             if not undelivered:

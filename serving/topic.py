@@ -17,7 +17,7 @@ DELIVERY_MS = 4_000
 
 
 class DecisionTopic:
-    """Connects when first used, and again by itself; after a failure it does not try for two seconds.
+    """Connects when first used, and anew after a failure, two seconds later at the earliest.
 
     Used by one thread.
     """
@@ -38,12 +38,15 @@ class DecisionTopic:
             undelivered = lines
         if undelivered:
             self._not_before = time.monotonic() + RETRY_AFTER_S
+            self.close()  # an idempotent producer whose record ran out of time sends no more, whatever the broker does
         return undelivered
 
     def close(self) -> None:
-        if self._producer is not None:
-            with suppress(KafkaError):  # nothing is pending: every send was waited for
-                self._producer.close(timeout=2)
+        """Let go of the connection; nothing is pending, every send was waited for."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaError):
+                producer.close(timeout=0)
 
     def _send(self, lines: list[bytes]) -> list[bytes]:
         if self._producer is None:

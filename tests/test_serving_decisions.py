@@ -1,16 +1,20 @@
 """The decision log: every score reaches the topic, also the ones given while Kafka was away."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 from kafka import KafkaConsumer, TopicPartition
 from serving_lab import NOBODY_LISTENS, applied_store, await_ready, both_models, lab_settings, running, wait_until
 
+from feature_repo.settings import Settings
 from serving.decisions import DecisionLog
 from serving.metrics import Metrics
 from serving.spool import Spool
 from serving.topic import TOPIC, DecisionTopic
+from stack import kafka_broker, processes, topics
 
 
 def decision_log(bootstrap_servers: str, spool: Path) -> DecisionLog:
@@ -64,6 +68,37 @@ def test_what_was_decided_while_kafka_was_away_is_sent_when_it_is_back(tmp_path:
     back.close()
 
     assert sorted(record["request_id"] for record in records(empty_topics)) == sorted(f"r-{n}" for n in range(51))
+
+
+def test_after_a_restart_of_kafka_all_that_was_decided_reaches_the_topic_while_more_is_decided(tmp_path: Path):
+    settings = Settings.from_env({"DATA_DIR": str(tmp_path / "kafka"), "KAFKA_PORT": str(free_port())})
+    broker, servers = kafka_broker.program(settings), settings.kafka_bootstrap_servers
+    processes.start(broker, settings.data_dir)
+    processes.await_ready(broker, settings.data_dir)
+    topics.create_missing(servers)
+    log = decision_log(servers, tmp_path / "decisions.jsonl")
+    decided: list[str] = []
+
+    def decide(seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            decided.append(f"r-{len(decided)}")
+            log.put({"request_id": decided[-1], "user_id": "u"})
+            time.sleep(0.01)
+
+    try:
+        decide(1)
+        processes.running(broker.name, settings.data_dir).kill()
+        decide(6)
+        processes.start(broker, settings.data_dir)
+        deadline = time.monotonic() + 30
+        while (waits := (tmp_path / "decisions.jsonl").exists()) and time.monotonic() < deadline:
+            decide(0.5)
+        log.close()
+        assert not waits
+        assert set(decided) == {record["request_id"] for record in records(servers)}
+    finally:
+        processes.stop([broker.name], settings.data_dir)
 
 
 def test_an_answer_does_not_wait_for_kafka(tmp_path: Path, own_store: str):
