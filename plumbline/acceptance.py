@@ -32,22 +32,21 @@ def accepted(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
     offset) are one record: the first counts. A null event_id is never a duplicate. A row without a time never counts.
     """
     counts = recorded(table, allowed_lateness_us)
-    candidates = np.flatnonzero(counts & _streamed(table))
+    candidates = np.flatnonzero(counts & is_streamed(table))
     if not len(candidates):
         return counts
-    event_us, created_us = _times(table)
-    partition, offset = int64_values(table["source_partition"]), int64_values(table["source_offset"])
+    partition = int64_values(table["source_partition"])
     disputed = candidates[_disputed(table["event_id"], partition, candidates)]
     if len(disputed):
-        claims_until_us = event_us + allowed_lateness_us
-        order, starts = _deliveries(table["event_id"], partition, offset, disputed)
-        counts[order] = _claims(starts, claims_until_us[order], created_us[order])
+        event_us, created_us = _times(table)
+        order, starts = _deliveries(table["event_id"], partition, int64_values(table["source_offset"]), disputed)
+        counts[order] = _claims(starts, event_us[order] + allowed_lateness_us, created_us[order])
     return counts
 
 
 def recorded(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
     """(n,) bool: the rows that count but for their ids: history, and timely records of a topic, each once."""
-    time_known, streamed = valid_mask(table["event_timestamp"]), _streamed(table)
+    time_known, streamed = valid_mask(table["event_timestamp"]), is_streamed(table)
     if not streamed.any():
         return time_known
     event_us, created_us = _times(table)
@@ -58,16 +57,17 @@ def recorded(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
     return counts
 
 
+def is_streamed(table: pa.Table) -> np.ndarray:
+    """(n,) bool: the rows of a log that are records of a topic; the others are history."""
+    return valid_mask(table["source_partition"]) & valid_mask(table["source_offset"])
+
+
 def repeated(marks: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Places of those known uint64 that are there more than once."""
     bits = max(10, int(np.ceil(np.log2(BITS_A_DELIVERY * len(marks) + 1))))
     suspects = np.flatnonzero(_marked_twice(marks, known, bits))
     ordered = np.sort(marks[suspects])
     return suspects[np.isin(marks[suspects], ordered[1:][ordered[1:] == ordered[:-1]])]
-
-
-def _streamed(table: pa.Table) -> np.ndarray:
-    return valid_mask(table["source_partition"]) & valid_mask(table["source_offset"])
 
 
 def _times(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:

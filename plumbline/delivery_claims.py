@@ -8,7 +8,7 @@ its offset, with the buckets it went to. Where deliveries of one mark went to di
 import numpy as np
 import pyarrow as pa
 
-from plumbline.acceptance import repeated
+from plumbline.acceptance import is_streamed, repeated
 from plumbline.hashing import hashes, spread
 from plumbline.log_times import int64_values, valid_mask
 
@@ -18,7 +18,7 @@ def marks_of(table: pa.Table, homes: np.ndarray) -> pa.Table:
 
     homes  (n,) a number for each set of buckets that a row may go to
     """
-    streamed = valid_mask(table["source_partition"]) & valid_mask(table["source_offset"])
+    streamed = is_streamed(table)
     by_id, by_offset = id_marks(table), offset_marks(table)
     identified = streamed & valid_mask(table["event_id"])
     marks = np.concatenate((by_id[identified], by_offset[streamed]))

@@ -18,7 +18,7 @@ from plumbline.fold_times import Times, times_of
 from plumbline.plan import Plan
 from plumbline.state_parts import Parts, States, first_at_or_after, is_there, kept_words, parts_of
 from plumbline.state_records import Texts
-from plumbline.state_seals import seal_words
+from plumbline.state_seals import seal_of
 from plumbline.state_words import (
     CREATED,
     FENCE,
@@ -94,7 +94,7 @@ def _fold_one(
     heap_bytes = write_heap(plan, written, texts, out, heap)
     _write_header(out.words, written, times, fence, rules, heap_bytes)
     end = heap + (heap_bytes + 7) // 8
-    seal_words(out.words, at, end)
+    out.words[at] = seal_of(out.words, at, end)
     return end
 
 

@@ -10,14 +10,14 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
-from plumbline.acceptance import accepted, recorded
+from plumbline.acceptance import accepted, is_streamed, recorded
 from plumbline.delivery_claims import id_marks, is_mixed, marks_of, offset_marks
 from plumbline.entity_keys import compared_with
 from plumbline.event_log import reaches_back
 from plumbline.hashing import buckets, entity_hashes, spread
 from plumbline.log_files import LogFiles, filesystem_of, parquet_fragment
 from plumbline.log_rows import rows_of
-from plumbline.log_times import int64_values, valid_mask
+from plumbline.log_times import int64_values
 from plumbline.parcels import ANSWERS, CLAIMS, ERROR, EVENTS, FURTHER, MIXED, ROWS, Carrier, Received, word
 from plumbline.spark_job import Asked, Job, Shard
 from plumbline.view_evaluation import WindowedRequest, newest_of, windows_of
@@ -188,8 +188,7 @@ def _by_entity(table: pa.Table, job: Job) -> Iterator[pa.RecordBatch]:
 
 def _by_mark(table: pa.Table, marks: np.ndarray, job: Job) -> Iterator[pa.RecordBatch]:
     """Rows of one mark to one place; those of history, which have none, to any."""
-    streamed = valid_mask(table["source_partition"]) & valid_mask(table["source_offset"])
-    spread_out = np.where(streamed, marks, spread(int64_values(table[PLACE])))
+    spread_out = np.where(is_streamed(table), marks, spread(int64_values(table[PLACE])))
     yield from job.carrier.parcels(table, buckets(spread_out, job.split.count), EVENTS)
 
 

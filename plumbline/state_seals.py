@@ -19,9 +19,9 @@ _NO_WHOLE_WORDS = bytes(8)
 
 
 @inlined
-def seal_words(words: np.ndarray, begin: int, end: int) -> None:
-    """Write version and checksum of the state that words begin to end are."""
-    words[begin] = VERSION | crc32_of(words, begin + 1, end) << 32
+def seal_of(words: np.ndarray, begin: int, end: int) -> int:
+    """Version and checksum of the state that words begin to end are: what its first word must be."""
+    return VERSION | crc32_of(words, begin + 1, end) << 32
 
 
 @kernel
@@ -31,8 +31,7 @@ def fences_of(words: np.ndarray, starts: np.ndarray) -> np.ndarray:
     for s in range(len(fences)):
         begin, end = starts[s], starts[s + 1]
         if begin < end:
-            sealed = VERSION | crc32_of(words, begin + 1, end) << 32
-            is_whole = end - begin >= HEADER_WORDS and words[begin] == sealed
+            is_whole = end - begin >= HEADER_WORDS and words[begin] == seal_of(words, begin, end)
             fences[s] = words[begin + FENCE] if is_whole else UNREADABLE
     return fences
 

@@ -142,10 +142,10 @@ class StoreClient:
 
         revisions  where states are written that a fold writes too: the key of the revision of each commit's shard
         """
-        calls = [
-            ([*(move.key for move in moves), *(write.key for write in writes), *revision], _arguments(moves, writes, revision))
-            for (moves, writes), *revision in zip(commits, *([revisions] if revisions else []), strict=True)
-        ]
+        calls = []
+        for (moves, writes), revision in zip(commits, revisions or [""] * len(commits), strict=True):
+            keys = [*(move.key for move in moves), *(write.key for write in writes)]
+            calls.append((keys + [revision] * bool(revision), _arguments(moves, writes, new_revision() if revision else b"")))
         return [answer.decode() for answer in self.scripts(COMMIT, calls)]
 
     def scripts(self, script: str, calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
@@ -241,8 +241,8 @@ def new_revision() -> bytes:
     return secrets.token_bytes(8)
 
 
-def _arguments(moves: Sequence[PositionMove], writes: Sequence[StateWrite], revision: Sequence[str]) -> list[Any]:
-    """What COMMIT takes: the number of positions, the new revision, then three arguments a key."""
+def _arguments(moves: Sequence[PositionMove], writes: Sequence[StateWrite], revision: bytes) -> list[Any]:
+    """What COMMIT takes: the number of positions, the new revision (empty: none), then three arguments a key."""
     of_moves = [part for move in moves for part in (move.field, move.expected, move.new)]
     of_writes = [part for write in writes for part in (write.slot, write.expected_stamp, write.new)]
-    return [len(moves), new_revision() if revision else b"", *of_moves, *of_writes]
+    return [len(moves), revision, *of_moves, *of_writes]

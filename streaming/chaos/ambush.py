@@ -28,7 +28,7 @@ BEFORE, ANSWERED, MOVED = "before", "answered", "moved"
 """Before the store is asked to move positions, once it has answered, whatever it said, and once it has moved them."""
 LOOK_EVERY_S = 0.02
 Call = tuple[Sequence[Any], Sequence[Any]]
-"""The keys and arguments of a script; of the keys only those of positions are text."""
+"""The keys and arguments of a script; keys of states are bytes, those of positions text."""
 
 
 class Ambushes:
