@@ -1,20 +1,27 @@
-"""The feature repo applied to a registry of the test's own, by Feast's own command line."""
+"""Feast's own command line as tests run it, and the feature repo applied by it to a registry of the test's own."""
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-from feature_repo import REPO_PATH, open_store, store_environment
-from feature_repo.settings import Settings
+from feature_repo import REPO_PATH, open_store
+from feature_repo.settings import PROJECT_ROOT, Settings
 from plumbline import FeatureStore
+from stack import feast_cli
+
+UNCHECKED = "import sys, feature_repo.unchecked_feast; "
+"""Without Feast's checks of types, which are two thirds of its start; test_unchecked_feast is about them."""
+
+FEAST = [sys.executable, "-c", UNCHECKED + "from feast.cli.cli import cli; cli()"]
+"""`feast`, to be run in the project's folder; the repo is given with --chdir."""
 
 
 def apply_definitions(settings: Settings) -> FeatureStore:
     """Run `feast apply` with the settings and open the store."""
     done = subprocess.run(
-        [Path(sys.executable).parent / "feast", "-c", REPO_PATH, "apply"],
-        env={**os.environ, **store_environment(settings)},
+        [sys.executable, "-c", UNCHECKED + feast_cli.AS_FEAST, "-c", REPO_PATH, "apply"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **feast_cli.environment_of(settings)},
         capture_output=True,
         text=True,
         timeout=120,

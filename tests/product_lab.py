@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import psutil
 from free_ports import free_port
+from lent_kernels import lend_kernels
 
 from feature_repo.settings import PROJECT_ROOT, Settings, read_dotenv
 from pipelines.simulate import history
@@ -174,16 +175,14 @@ def surroundings() -> Mapping[str, str]:
 
 
 def _copy_files(root: Path) -> None:
-    """The files that git knows or would, as they are now, and what was compiled from them, which takes minutes."""
+    """The files that git knows or would, as they are now, and what was compiled from them."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout
-    files = [PROJECT_ROOT / name for name in listed.split("\0") if name]
-    compiled = [path for pattern in ("*.nbi", "*.nbc") for path in (PROJECT_ROOT / "plumbline").rglob(pattern)]
-    for path in filter(Path.is_file, [*files, *compiled]):
+    for path in filter(Path.is_file, (PROJECT_ROOT / name for name in listed.split("\0") if name)):
         copy = root / path.relative_to(PROJECT_ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another process may be writing numba's files just now
-            shutil.copy2(path, copy)
+        shutil.copy2(path, copy)
+    lend_kernels(root / "plumbline")
 
 
 def _lend_parts(parts: Path) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from free_ports import free_port
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from feature_repo.settings import Settings
-from stack import feast_cli, processes
+from stack import processes
 
 T = TypeVar("T")
 
@@ -36,13 +35,6 @@ def settings_for(broker: str, redis_server: str, data_dir: Path) -> Settings:
             "SPARK_MASTER": "local[1]",
         }
     )
-
-
-def apply_definitions(settings: Settings) -> None:
-    """feast apply, by Feast's own command line."""
-    environment = feast_cli.environment_of(settings)
-    done = subprocess.run(feast_cli.command("apply"), env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def store_client(settings: Settings) -> redis.Redis:

@@ -12,6 +12,7 @@ from pathlib import Path
 import naive
 import pyarrow.parquet as pq
 import pytest
+from lent_kernels import lend_kernels
 from naive import DAY, HOUR, MINUTE, SECOND
 from packaging.requirements import Requirement
 
@@ -63,6 +64,8 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "venv" / "bin" / "python"
     install = [*UV, "pip", "install", "--quiet", "--python", python, wheel]
     outside([*install, "--constraint", PROJECT_ROOT / "requirements" / "engine.lock"], folder)
+    (installed,) = folder.glob("venv/lib/python*/site-packages/plumbline")
+    lend_kernels(installed)
     return python
 
 

@@ -3,15 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
+from applied_repo import FEAST
 from engine_lab import Lab, client, event
 from free_ports import free_port
 from stream_lab import until
@@ -55,7 +54,7 @@ def feast(lab: Lab, *arguments: str) -> str:
 
 
 def command(lab: Lab, *arguments: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("feast")), "--chdir", str(lab.path), *arguments]
+    return [*FEAST, "--chdir", str(lab.path), *arguments]
 
 
 def environment() -> dict[str, str]:

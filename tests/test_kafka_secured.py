@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from applied_repo import apply_definitions
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from free_ports import free_port
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
-from stream_lab import apply_definitions, running, settings_for, store_client, transaction, until
+from stream_lab import running, settings_for, store_client, transaction, until
 
 from feature_repo import open_store
 from feature_repo.kafka_address import check, client_options, hosts, secrets, spark_options

@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import serving_lab
+from applied_repo import apply_definitions
 from prometheus_client import CollectorRegistry, generate_latest
-from stream_lab import apply_definitions, send, settings_for, store_client, transaction, until, value_of
+from stream_lab import send, settings_for, store_client, transaction, until, value_of
 
 from feature_repo import open_store
 from feature_repo.settings import Settings

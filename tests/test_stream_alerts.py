@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 import serving_lab
+from applied_repo import apply_definitions
 from free_ports import free_port
 from stream_lab import (
-    apply_definitions,
     records_of,
     running,
     send,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pyarrow.dataset as pads
 import pytest
+from applied_repo import apply_definitions
 from stream_lab import (
-    apply_definitions,
     last_offsets,
     records_of,
     running,

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
+from applied_repo import apply_definitions
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 from stream_lab import (
-    apply_definitions,
     last_offsets,
     records_of,
     running,

@@ -12,11 +12,11 @@ import psutil
 import pyarrow as pa
 import pytest
 import redis
+from applied_repo import apply_definitions
 from free_ports import free_port
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 from stream_lab import (
-    apply_definitions,
     last_offsets,
     records_of,
     running,
