@@ -170,18 +170,23 @@ class StoreClient:
 
     def _run_scripts(self, script: str, calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
         digest = _digest(script)
+        answers: list[Any] = [None] * len(calls)
+        pending = list(range(len(calls)))
         for _ in range(2):
             pipe = self._redis.pipeline(transaction=False)
-            for keys, arguments in calls:
+            for number in pending:
+                keys, arguments = calls[number]
                 pipe.execute_command("EVALSHA", digest, len(keys), *keys, *arguments)
-            answers = pipe.execute(raise_on_error=False)
-            failed = [answer for answer in answers if isinstance(answer, Exception)]
-            if not failed:
-                return answers
-            if not all(isinstance(answer, NoScriptError) for answer in failed):
-                raise next(answer for answer in failed if not isinstance(answer, NoScriptError))
+            for number, answer in zip(pending, pipe.execute(raise_on_error=False), strict=True):
+                answers[number] = answer
+            pending = [number for number in pending if isinstance(answers[number], NoScriptError)]
+            if not pending:
+                break
             self._redis.script_load(script)
-        raise failed[0]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
     @staticmethod
     def _guarded(call: Callable[[], Any]) -> Any:
