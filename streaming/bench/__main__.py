@@ -23,7 +23,7 @@ def main() -> int:
     try:
         for line in _lines(stack, arguments):
             print(json.dumps(line), flush=True)
-    except NotUp as problem:
+    except (NotUp, freshness.TooFew) as problem:
         print(f"bench-stream: {problem}", file=sys.stderr)
         return 1
     finally:

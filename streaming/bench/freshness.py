@@ -24,9 +24,13 @@ UNCOUNTED = 20
 Line = dict[str, object]
 
 
+class TooFew(RuntimeError):
+    """The fold is so far behind, or the time so short, that freshness was not measured."""
+
+
 def lines(settings: Settings, rate: float, seconds: float) -> Iterator[Line]:
     """Half of the probes go through the running fold, half through the bare loop, in turns, while another process sends
-    `rate` events a second. The fold is expected to run.
+    `rate` events a second. The fold is expected to run. Raises TooFew where no probe is left to count.
     """
     ours, bare = _through_the_fold(settings), _bare_loop(settings)
     sender = get_context("spawn").Process(target=keep_sending, args=(settings.kafka_bootstrap_servers, rate, seconds, 77))
@@ -40,6 +44,11 @@ def lines(settings: Settings, rate: float, seconds: float) -> Iterator[Line]:
         sender.terminate()
         sender.join()
         bare(None)
+    if len(taken["bare"]) <= UNCOUNTED:
+        raise TooFew(
+            f"{len(taken['bare'])} probes came back in {seconds:g} s at {rate:g} events a second, and {UNCOUNTED} do not "
+            "count: give a smaller --rate or more --seconds."
+        )
     p50, p99 = ({name: 1e3 * float(np.quantile(s[UNCOUNTED:], q)) for name, s in taken.items()} for q in (0.5, 0.99))
     yield {
         "bench": "freshness", "size": len(taken["ours"]) - UNCOUNTED, "rate": rate,
