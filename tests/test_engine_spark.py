@@ -25,6 +25,7 @@ def test_the_spark_engine_gives_the_same_answers(as_known, tmp_path, redis_serve
         assert not differences([next(answers) for _ in one.rows], one.events, one.rows, as_known=as_known)
 
 
+@pytest.mark.long
 def test_two_executor_processes_give_the_same_answers(tmp_path, redis_server):
     program = [sys.executable, str(Path(__file__).with_name("spark_cluster.py")), str(tmp_path), redis_server]
 

@@ -104,6 +104,7 @@ def test_values_are_the_same_by_the_rules(given, expected, equal):
     assert same.same(given, expected) is equal
 
 
+@pytest.mark.long
 def test_the_service_the_store_and_the_definition_give_random_users_the_same_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

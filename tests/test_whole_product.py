@@ -149,6 +149,7 @@ def test_the_questions_of_the_readme_are_answered(product: Checkout):
     assert "'history': 1" in printed
 
 
+@pytest.mark.long
 def test_a_feature_is_declared_in_one_file_and_then_known_everywhere(product: Checkout):
     snippet, lines = only("Declare a feature", "python").text, commands(only("Declare a feature", "sh"))
     edited = product.root / re.search(r"In `(feature_repo/\S+)`, add a line to `aggregations`", README.read_text())[1]
