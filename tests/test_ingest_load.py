@@ -201,7 +201,7 @@ def test_each_kept_event_with_a_label_gives_one_known_after_the_delay(messy: Pla
     ]
     assert labels[0]["created_timestamp"].isoformat() == "2026-03-08T09:00:00+00:00"
     assert labels[0]["transaction_event_id"] == "t1"
-    assert report(messy)["labels"] == {"rows": 3, "frauds": 1, "known": 3, "known_frauds": 1}
+    assert report(messy)["labels"] == {"rows": 3, "frauds": 1, "known": 3, "known_frauds": 1, "undated": 0}
     assert pq.read_schema(next(messy.settings.labels_path.glob("*/*.parquet"))).equals(LABELS, check_metadata=False)
 
 
@@ -399,10 +399,33 @@ def test_every_row_of_the_real_sample_is_kept_but_its_exact_repetitions(spark: "
 
 
 def test_labels_that_are_all_of_one_kind_are_warned_about() -> None:
-    assert label_warnings({"rows": 9, "frauds": 2}) == []
-    assert label_warnings({"rows": 0, "frauds": 0}) == []
-    [said] = label_warnings({"rows": 9, "frauds": 0})
+    assert label_warnings({"rows": 9, "frauds": 2, "undated": 0}) == []
+    assert label_warnings({"rows": 0, "frauds": 0, "undated": 0}) == []
+    [said] = label_warnings({"rows": 9, "frauds": 0, "undated": 0})
     assert said == "labels: none of 9 labels says fraud; is `positive` in the mapping right?"
+
+
+def test_labels_written_otherwise_and_labels_without_an_instant_are_counted_and_told(
+    spark: "SparkSession", tmp_path: Path
+) -> None:
+    place = Place(tmp_path, spark)
+    texts = ["fraud", "fraud", "ok", "ok", "ok", " Fraud", "NA", ""]
+    lines = [f"2026-03-0{n + 1},u{n},{text},{'' if text == 'ok' else '2026-04-01'}\n" for n, text in enumerate(texts)]
+    written(tmp_path / "a.csv", "at,who,verdict,told\n" + "".join(lines))
+    rules = "label: {column: verdict, positive: fraud, created_timestamp: told}\n"
+    written(tmp_path / "mapping.yaml", "event_timestamp: at\nuser_id: who\n" + rules)
+
+    found = place.run(tmp_path / "a.csv", tmp_path / "mapping.yaml")
+
+    assert [row["is_fraud"] for row in sorted(place.rows("labels"), key=lambda row: row["user_id"])] == [1, 1, 0, 0]
+    assert (found["labels"]["rows"], found["labels"]["undated"], found["columns"]["label"]["filled"]) == (4, 3, 7)
+    assert "labels read as fraud: 'fraud' (2)" in place.said
+    assert "labels read as honest: 'ok' (3), ' Fraud' (1), 'NA' (1)" in place.said
+    undated, otherwise, nothing = (warning for warning in found["warnings"] if warning.startswith("labels: "))
+    assert undated.startswith("labels: 3 were left out, for nothing says when they were known")
+    assert otherwise.startswith("labels: ' Fraud', in 1 rows, was read as honest, for `positive` is 'fraud'; write them alike")
+    assert nothing.startswith("labels: 'NA', in 1 rows, was read as honest")
+    assert "leave the field empty" in nothing
 
 
 def test_the_command_exits_with_one_clear_line_when_it_refuses(tmp_path: Path) -> None:

@@ -214,6 +214,38 @@ def test_a_number_of_parquet_is_a_label_by_its_value(tmp_path: Path, rule: str, 
     assert [row["is_fraud"] for row in found.kept] == [1, 0, None]
 
 
+@pytest.mark.parametrize(
+    ("positive", "texts", "read"),
+    [
+        ("true", ["True", "FALSE", "1", "0.0"], [1, 0, 1, 0]),
+        ("1", ["1.0", "0.0", "True", "10"], [1, 0, 1, 0]),
+        ("1.0", ["1", "0", "1.00"], [1, 0, 1]),
+        ("0", ["False", "true", "0.0", "00"], [1, 0, 1, 0]),
+        ("F", ["f", "F"], [0, 1]),
+    ],
+)
+def test_what_is_true_or_false_is_one_label_however_it_is_written(
+    tmp_path: Path, positive: str, texts: list[str], read: list[int]
+) -> None:
+    text = "when,who,bad\n" + "".join(f"2026-01-01,u,{each}\n" for each in texts)
+
+    found = parsed(tmp_path, text, f"event_timestamp: when\nuser_id: who\nlabel: {{column: bad, positive: '{positive}'}}\n")
+
+    assert [row["is_fraud"] for row in found.kept] == read
+
+
+@pytest.mark.parametrize("positive", ["true", "True", "1"])
+@pytest.mark.parametrize("kind", [pa.bool_(), pa.int8()])
+def test_truths_of_parquet_are_labels_however_positive_says_true(tmp_path: Path, positive: str, kind: pa.DataType) -> None:
+    columns = {"when": ["2026-01-01"] * 3, "who": ["a", "b", "c"], "bad": pa.array([True, False, None]).cast(kind)}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    rule = f"event_timestamp: when\nuser_id: who\nlabel: {{column: bad, positive: {positive}}}\n"
+
+    found = parsed(tmp_path, tmp_path / "a.parquet", rule)
+
+    assert [row["is_fraud"] for row in found.kept] == [1, 0, None]
+
+
 def test_a_label_that_cannot_be_read_refuses_the_load(tmp_path: Path) -> None:
     text = "when,who,paid,bad\n2026-01-01,a,1,1\n2026-01-01,b,1,chargeback\n"
 

@@ -39,10 +39,12 @@ def mapped_columns(mapping: Mapping) -> list[MappedColumn]:
 
 
 def measure(kept: DataFrame, mapping: Mapping) -> Row:
-    """One row about the kept rows: the ends of their time, and filled, distinct and ends of each mapped column."""
+    """One row about the kept rows: the ends of their time, labels without an instant, and filled, distinct and ends of each
+    mapped column."""
     ends = [sf.min("event_timestamp").alias("oldest"), sf.max("event_timestamp").alias("newest")]
     checks = [check for column in mapped_columns(mapping) for check in _checks(column.staged)]
-    found = kept.agg(*ends, sf.count(sf.lit(1)).alias("rows"), *checks).first()
+    undated = sf.count_if(sf.expr("is_fraud is not null and known_us is null")).alias("undated")
+    found = kept.agg(*ends, sf.count(sf.lit(1)).alias("rows"), undated, *checks).first()
     assert found is not None  # an aggregate without groups has exactly one row
     return found
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -22,10 +23,12 @@ from pipelines.ingest.instants import CALENDAR_US, checked_instant
 from pipelines.ingest.mapping import LabelRule, Mapping
 from pipelines.ingest.refusals import LoadRefused, RowRefused
 from pipelines.ingest.rules import Rule
-from pipelines.ingest.staged_row import COLUMNS, StagedRow
+from pipelines.ingest.staged_row import COLUMNS, LABEL_TEXT, StagedRow
 
 REQUIRED = ("event_id", "event_timestamp", "created_timestamp", "user_id")
 TRUTHS = {"1": 1, "0": 0, "true": 1, "false": 0}
+WHOLE_TRUTH = re.compile(r"(?<=^[01])\.0+\Z")
+"""What pandas writes behind a 1 or 0 of a column with gaps."""
 
 
 class Converter:
@@ -61,17 +64,18 @@ class Converter:
         for name in self.required:
             if row[name] is None:
                 raise RowRefused(f"{name} is empty")
-        happened_us = row["event_timestamp"]
+        happened_us, label_text = row["event_timestamp"], None
         if row.get("created_timestamp", happened_us) < happened_us:
             raise RowRefused("created_timestamp is before event_timestamp")
         if self.label:
-            row["is_fraud"], row["known_us"] = self.label(values, happened_us)
+            row["is_fraud"], row["known_us"], label_text = self.label(values, happened_us)
         if self.scenario:
             row["scenario"] = self.scenario(values)
         extras = [extra(values) for extra in self.extras]
         if "event_id" not in row:
             row["event_id"] = hashed_id(row, extras)
         row.setdefault("created_timestamp", happened_us)
+        row[LABEL_TEXT] = label_text
         row.setdefault("event_type", "payment")
         return [*map(row.get, COLUMNS), *extras]
 
@@ -95,7 +99,8 @@ def hashed_id(row: dict[str, Any], extras: Sequence[Any]) -> str:
 
 
 class _LabelReader:
-    """is_fraud (1, 0 or None where there is no label) and the instant when it was known, of one record."""
+    """Of one record: is_fraud (1, 0 or None where there is no label), the instant when it was known (None where the source
+    has none) and, where the mapping says which text means fraud, the text."""
 
     def __init__(self, rule: LabelRule, place: dict[str, int]) -> None:
         self.rule = rule
@@ -103,26 +108,28 @@ class _LabelReader:
         self.known_at = Named("label", time_reader(rule.known_at, place)) if rule.known_at else None
         written = rule.positive or ""
         is_number = len(written) < 20 and PLAIN_DECIMAL.fullmatch(written)
-        self.positive_number = in_full(Decimal(written)) if is_number else None
+        self.positive_number = _truth(in_full(Decimal(written)) if is_number else written)
+        self.positive_text = _truth(WHOLE_TRUTH.sub("", written))
 
-    def __call__(self, values: Sequence[Any], happened_us: int) -> tuple[int | None, int | None]:
+    def __call__(self, values: Sequence[Any], happened_us: int) -> tuple[int | None, int | None, str | None]:
         value = values[self.place]
         if value is None or value != value:
-            return None, None
+            return None, None, None
         known_us = self.known_at(values) if self.known_at else happened_us + self.rule.delay_us
-        if known_us is None:
-            return None, None
-        if known_us < happened_us:
+        if known_us is not None and known_us < happened_us:
             raise RowRefused("label was known before event_timestamp")
-        if known_us not in CALENDAR_US:
+        if known_us is not None and known_us not in CALENDAR_US:
             raise RowRefused("label was known after the year 9999")
-        return self._is_fraud(value), known_us
+        return self._is_fraud(value), known_us, None if self.rule.positive is None else text_of(value)
 
     def _is_fraud(self, value: Any) -> int:
-        """Text is held against `positive` as written, a number of Parquet by its value: 1, 1.0 and 1.00 are one."""
+        """Text is held against `positive` as written, a number of Parquet by its value: 1, 1.0 and 1.00 are one. What is true
+        or false is one however it is written: True, true and 1."""
         number = _in_full(value)
         if self.rule.positive is not None:
-            return int(text_of(value) == self.rule.positive if number is None else number == self.positive_number)
+            if number is not None:
+                return int(_truth(number) == self.positive_number)
+            return int(_truth(WHOLE_TRUTH.sub("", text_of(value))) == self.positive_text)
         text = text_of(value) if number is None else number
         if text.lower() in TRUTHS:
             return TRUTHS[text.lower()]
@@ -130,6 +137,11 @@ class _LabelReader:
             f"label column {self.rule.column!r} holds {text!r}, which is none of 1, 0, true, false. "
             "Say in the mapping which value means fraud: `positive: <value>`."
         )
+
+
+def _truth(text: str) -> str | int:
+    """1 or 0 for what is true or false, else the text as it is."""
+    return TRUTHS.get(text.lower(), text)
 
 
 def _in_full(value: Any) -> str | None:

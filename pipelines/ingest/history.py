@@ -15,6 +15,7 @@ from feature_repo.event_schema import LABELS, TRANSACTIONS
 from pipelines.ingest import log_files
 from pipelines.ingest.choice import check_headers
 from pipelines.ingest.columns import columns_report, measure
+from pipelines.ingest.label_texts import label_texts
 from pipelines.ingest.mapping import Mapping
 from pipelines.ingest.parse import ParseFiles, stage
 from pipelines.ingest.progress import Say, reading, step
@@ -46,6 +47,8 @@ class Loaded:
     attributes: dict[str, str]
     columns: dict[str, dict[str, Any]]
     first_refused: dict[str, RefusedRow]
+    label_texts: list[dict[str, Any]]
+    labels_undated: int
     injected: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
@@ -122,6 +125,8 @@ def _measured(
         attributes={},
         columns=columns_report(mapping, ends, by_reason),
         first_refused=staging.first_refused,
+        label_texts=label_texts(staging.kept()) if mapping.label and mapping.label.positive else [],
+        labels_undated=ends["undated"],
     )
 
 
@@ -133,7 +138,7 @@ def _write(staging: Staging, mapping: Mapping, loaded: Loaded, files: list[Sourc
     events, shift_us = loaded.events, loaded.shift_us
     log_files.write_log(rows, log_files.transactions, TRANSACTIONS, shift_us, events / "transactions")
     if mapping.label or mapping.inject_scenarios:
-        labelled = rows.where("is_fraud is not null")
+        labelled = rows.where("is_fraud is not null and known_us is not null")
         log_files.write_log(labelled, log_files.labels, LABELS, shift_us, events / "labels")
     else:
         log_files.write_empty_log(LABELS, events / "labels")
@@ -171,7 +176,7 @@ def _with_scenarios(staging: Staging, rows: DataFrame, loaded: Loaded) -> DataFr
         return honest
     wanted = staged_schema([])
     table = pa.Table.from_pandas(
-        loaded.injected[COLUMNS], pa.schema([wanted.field(name) for name in COLUMNS]), preserve_index=False
+        loaded.injected.reindex(columns=COLUMNS), pa.schema([wanted.field(name) for name in COLUMNS]), preserve_index=False
     )
     path = staging.folder / "injected.parquet"
     pq.write_table(table, path)

@@ -15,6 +15,8 @@ from pipelines.checks.expectations import Previous
 from pipelines.ingest.columns import told
 from pipelines.ingest.history import Loaded
 from pipelines.ingest.instants import iso_text
+from pipelines.ingest.label_texts import text_warnings
+from pipelines.ingest.label_texts import told as texts_told
 from pipelines.ingest.mapping import Mapping
 from pipelines.ingest.progress import Say
 from pipelines.ingest.source_files import SourceFile
@@ -44,7 +46,8 @@ def report(
     warnings: list[str],
 ) -> dict[str, Any]:
     """The content of load.json, read from the log now in place. Durations in seconds, instants RFC 3339 in UTC."""
-    labels = _labels(settings.labels_path, now_us)
+    labels = _labels(settings.labels_path, now_us) | {"undated": loaded.labels_undated}
+    positive = mapping.label.positive if mapping.label else None
     return {
         "source": source,
         "files": [str(file.path) for file in files],
@@ -65,21 +68,29 @@ def report(
         "newest_event": iso_text(loaded.newest_us + loaded.shift_us),
         **asdict(loaded.durations),
         "labels": labels,
+        "label_texts": loaded.label_texts,
         "labels_simulated": mapping.inject_scenarios or source == "simulator",
         "injected": _injected(loaded),
         "attributes": loaded.attributes,
         **_shape(settings.transactions_path),
-        "warnings": [*warnings, *label_warnings(labels)],
+        "warnings": [*warnings, *label_warnings(labels), *text_warnings(loaded.label_texts, positive)],
         "data_docs": str(settings.data_dir / "data_docs" / "index.html"),
     }
 
 
 def label_warnings(labels: dict[str, int]) -> list[str]:
-    """What is odd about the labels of a load: a coding that was misread shows as no fraud at all, or nothing else."""
+    """What is odd about the labels of a load: a coding that was misread shows as no fraud at all, or nothing else; a label
+    without an instant is none."""
+    warnings = []
     if labels["rows"] and labels["frauds"] in (0, labels["rows"]):
         what = "none" if labels["frauds"] == 0 else "every one"
-        return [f"labels: {what} of {labels['rows']} labels says fraud; is `positive` in the mapping right?"]
-    return []
+        warnings.append(f"labels: {what} of {labels['rows']} labels says fraud; is `positive` in the mapping right?")
+    if undated := labels["undated"]:
+        warnings.append(
+            f"labels: {undated} were left out, for nothing says when they were known: their `created_timestamp` is "
+            "empty. Honest rows need an instant too; `delay:` gives every label one."
+        )
+    return warnings
 
 
 def write_report(settings: Settings, content: dict[str, Any]) -> Path:
@@ -109,6 +120,8 @@ def tell(content: dict[str, Any], say: Say) -> None:
         )
     known, frauds = content["labels"]["known"], content["labels"]["known_frauds"]
     say(f"labels: {content['labels']['rows']}, of which {known} are known by now, {frauds} of those are frauds")
+    for line in texts_told(content["label_texts"]):
+        say(line)
     say(_durations(content))
     if content["shift_us"]:
         days = content["shift_us"] / 86_400e6

@@ -9,6 +9,9 @@ from feature_repo.event_schema import TRANSACTION_PAYLOAD
 StagedRow = list[Any]
 """The values of COLUMNS, then the texts of the slowly changing columns; times in microseconds since the epoch, UTC."""
 
+LABEL_TEXT = "label_text"
+"""The label as it stands in the source, where the mapping says which text means fraud; else null."""
+
 COLUMNS = [
     "event_id",
     "event_timestamp",
@@ -16,6 +19,7 @@ COLUMNS = [
     *(name for name, _ in TRANSACTION_PAYLOAD),
     "is_fraud",
     "known_us",
+    LABEL_TEXT,
     "scenario",
 ]
 INTEGERS = ("event_timestamp", "created_timestamp", "amount_cents", "is_fraud", "known_us")
