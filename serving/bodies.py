@@ -1,6 +1,7 @@
 """Reading a request body: JSON only, one megabyte at most, and every refusal in words."""
 
-from typing import TypeVar
+import json
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -16,14 +17,28 @@ async def read_body(request: Request, model: type[Body]) -> Body:
     """The request's body as `model`.
 
     Raises Problem: 415 where it is not declared as plain JSON, 413 beyond one megabyte (10^6 bytes), 422 for anything
-    that does not fit the model.
+    that does not fit the model, and for a field that stands twice: whoever looked at the request before may have taken
+    the other value.
     """
     _check_media_type(request)
     data = await _read_limited(request)
     try:
-        return model.model_validate_json(data)
+        body = model.model_validate_json(data)
     except ValidationError as error:
         raise _invalid(error) from None
+    _PLAIN.decode(data.decode())  # what fits the model is UTF-8, and nowhere deep
+    return body
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> None:
+    seen = {name for name, _ in pairs}
+    if len(seen) < len(pairs):
+        names = [name for name, _ in pairs]
+        where = next(name for name in seen if names.count(name) > 1)
+        raise unprocessable("invalid-request", "A field stands twice in one object", where, "Send each field once.")
+
+
+_PLAIN = json.JSONDecoder(object_pairs_hook=_without_repetition)
 
 
 def _check_media_type(request: Request) -> None:

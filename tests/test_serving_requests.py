@@ -105,6 +105,21 @@ def test_what_is_no_json_is_refused(service: Service, text: bytes):
     assert_problem(service.client.post("/v1/score", content=text, headers=JSON), 422)
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "where"),
+    [
+        ("/v1/score", '{"user_id": "anna", "user_id": "bert"}', "user_id"),
+        ("/v1/score", '{"user_id": "anna", "user\\u005fid": "bert"}', "user_id"),
+        ("/v1/score", '{"user_id": "anna", "transaction": {"amount_cents": 1, "amount_cents": 9}}', "amount_cents"),
+        ("/v1/score/batch", '{"requests": [{"user_id": "anna", "explain": true, "explain": false}]}', "explain"),
+    ],
+)
+def test_a_field_that_stands_twice_is_refused_since_others_may_have_read_the_other_value(
+    service: Service, path: str, text: str, where: str
+):
+    assert_problem(service.client.post(path, content=text, headers=JSON), 422, where)
+
+
 def test_a_model_that_could_not_be_trained_is_refused_with_the_reason(service: Service):
     response = service.score({"user_id": "anna"})
 
