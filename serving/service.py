@@ -11,6 +11,7 @@ from serving import logs
 from serving.app import create_app
 from serving.binding import bind
 from serving.champions import ChampionFetch
+from serving.connection import server_config
 from serving.decisions import DecisionLog
 from serving.metrics import Metrics
 from serving.model_file import Model
@@ -38,8 +39,7 @@ def serve(settings: Settings, listener: socket.socket, fetching: ChampionFetch, 
         models={name: model.version if isinstance(model, Model) else model for name, model in models.items()},
         seconds=round(time.perf_counter() - started, 2),
     )
-    config = uvicorn.Config(app, access_log=False, log_config=None, server_header=False, timeout_graceful_shutdown=GRACE_S)
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(server_config(app, timeout_graceful_shutdown=GRACE_S)).run(sockets=[listener])
 
 
 def decision_log(settings: Settings, metrics: Metrics) -> DecisionLog:

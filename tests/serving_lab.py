@@ -28,6 +28,7 @@ from feature_repo.settings import Settings
 from serving.app import create_app
 from serving.binding import Models, bind
 from serving.champions import Champion
+from serving.connection import server_config
 from serving.decisions import DecisionLog
 from serving.metrics import Metrics
 from serving.spool import Spool
@@ -148,7 +149,7 @@ def running(settings: Settings, store: Any, models: Models, tracer: Tracer = SIL
     )
     app = create_app(settings, store, models, DecisionLog(topic, spool, metrics), metrics, tracer=tracer)
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(server_config(app, port=port, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
