@@ -214,6 +214,13 @@ class TestEncoding:
         assert encoding.categories == {"country": ["FR", "DE"]}
         np.testing.assert_array_equal(matrix, [[7, 1], [np.nan, np.nan], [9, np.nan]])
 
+    def test_text_that_is_null_in_every_row_is_missing_whatever_type_it_came_as(self):
+        encoding, _ = choose_encoding(pa.table({"count": [1, 2], "country": ["DE", "FR"]}), ["count", "country"])
+
+        matrix = encoding.matrix(pa.table({"count": [1, 2], "country": pa.nulls(2)}))
+
+        assert np.isnan(matrix[:, 1]).all()
+
 
 class TestModels:
     def test_the_logistic_file_is_its_own_formula(self):

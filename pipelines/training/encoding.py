@@ -27,7 +27,9 @@ class Encoding:
 
     def _column(self, name: str, values: pa.ChunkedArray) -> np.ndarray:
         if name in self.categories:
-            values = pc.index_in(values, value_set=pa.array(self.categories[name], pa.string()), skip_nulls=True)
+            values = pc.index_in(
+                values.cast(pa.string()), value_set=pa.array(self.categories[name], pa.string()), skip_nulls=True
+            )
         return pc.cast(values, pa.float64(), safe=False).to_numpy()
 
 
