@@ -17,12 +17,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet as pq
 
 from feature_repo import open_store
 from feature_repo.settings import Settings
+from pipelines.request_file import AMOUNT, TEXTS, ScoringRefusedError, read_table
 from pipelines.training import tracking
 from pipelines.training.features import feature_names
 from pipelines.training.model_files import SavedModel
@@ -31,12 +30,8 @@ from plumbline import FeatureStore
 TRANSACTION_MODEL, ACCOUNT_MODEL = "transaction_fraud", "account_risk"
 ENGINES = ("local", "spark")
 PLACES = ("merchant_id", "device_id")
-REQUEST_COLUMNS = ("amount_cents", "event_type", "category", "channel", "country")
+REQUEST_COLUMNS = (AMOUNT, *(name for name in TEXTS if name not in ("user_id", *PLACES)))
 INSTANT = pa.timestamp("us", "UTC")
-
-
-class ScoringRefusedError(ValueError):
-    """The file cannot be scored; the message says why and what to change or run."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +44,11 @@ class Requests:
 
     def entity_rows(self) -> pd.DataFrame:
         """(n, k) what get_historical_features is asked: the same columns as the service's entity rows."""
-        rows: dict[str, Any] = {"user_id": self.given["user_id"].cast(pa.string()), "event_timestamp": self.at}
+        rows: dict[str, Any] = {"user_id": self.given["user_id"], "event_timestamp": self.at}
         if self.model_name == TRANSACTION_MODEL:
             rows |= {name: self._column(name, pa.string()) for name in PLACES}
             rows |= {
-                f"transaction_{name}": self._column(name, pa.int64() if name == "amount_cents" else pa.string())
+                f"transaction_{name}": self._column(name, pa.int64() if name == AMOUNT else pa.string())
                 for name in REQUEST_COLUMNS
             }
             rows["transaction_time_us"] = self.at.cast(pa.int64())
@@ -62,20 +57,12 @@ class Requests:
     def _column(self, name: str, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
         if name not in self.given.column_names:
             return pa.nulls(self.given.num_rows, kind)
-        return self.given[name].cast(kind)
+        return self.given[name]
 
 
 def read_requests(path: Path, now: datetime) -> Requests:
-    """Read a file. Raises ScoringRefusedError for one that is no such file, has no user_id or instants without an offset."""
-    readers = {".csv": pyarrow.csv.read_csv, ".jsonl": pyarrow.json.read_json, ".parquet": pq.read_table}
-    if path.suffix not in readers or not path.exists():
-        raise ScoringRefusedError(f"INPUT={path} is not there, or is none of {', '.join(readers)}.")
-    try:
-        given = readers[path.suffix](path)
-    except pa.ArrowInvalid as error:
-        raise ScoringRefusedError(f"INPUT={path} cannot be read: {error}") from None
-    if "user_id" not in given.column_names:
-        raise ScoringRefusedError(f"INPUT={path} has no column user_id; it has {', '.join(given.column_names)}.")
+    """Read a file. Raises ScoringRefusedError for what read_table refuses, and for instants without an offset."""
+    given = read_table(path)
     of_transaction = set(given.column_names) & {*PLACES, *REQUEST_COLUMNS}
     return Requests(given, _instants(given, now), TRANSACTION_MODEL if of_transaction else ACCOUNT_MODEL)
 

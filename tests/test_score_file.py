@@ -63,6 +63,12 @@ def test_a_file_has_the_scores_of_the_service_at_the_same_instants(champion, tmp
         ("a.csv", "user\nada\n", "no column user_id"),
         ("b.csv", "user_id,event_timestamp\nada,2026-01-01T00:00:00\n", "UTC offset"),
         ("c.txt", "user_id\nada\n", "none of"),
+        ("d.csv", "user_id,amount_cents\n", "no row"),
+        ("e.csv", "user_id,amount_cents\nada,1\n,2\n", "^Row 2: user_id is empty"),
+        ("f.csv", "user_id,amount_cents\nada,123.45\n", "^amount_cents must be whole cents"),
+        ("g.csv", "user_id,amount_cents\nada,twelve\n", "^amount_cents must be whole cents"),
+        ("h.csv", "user_id,amount_cents\nada,\nada,-5\n", "^Row 2: amount_cents is negative"),
+        ("i.csv", "user_id,event_type\nada,payment\nada,purchase\n", "^Row 2: event_type is none of view, hold"),
     ],
 )
 def test_a_file_that_cannot_be_scored_is_refused_with_the_reason(tmp_path: Path, name: str, text: str, why: str):
@@ -70,6 +76,21 @@ def test_a_file_that_cannot_be_scored_is_refused_with_the_reason(tmp_path: Path,
 
     with pytest.raises(ScoringRefusedError, match=why):
         read_requests(tmp_path / name, NOW)
+
+
+def test_ids_of_a_file_are_those_of_the_log_zeros_and_na_included(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("user_id,merchant_id,category,amount_cents\n0007,05,NA,100\nNA,,2026-01-01,\n")
+    pq.write_table(pa.table({"user_id": [596.0, 7.0], "merchant_id": [3, None]}), tmp_path / "b.parquet")
+
+    csv, parquet = (read_requests(tmp_path / name, NOW).given for name in ("a.csv", "b.parquet"))
+
+    assert csv.to_pydict() == {
+        "user_id": ["0007", "NA"],
+        "merchant_id": ["05", None],
+        "category": ["NA", "2026-01-01"],
+        "amount_cents": [100, None],
+    }
+    assert parquet.to_pydict() == {"user_id": ["596", "7"], "merchant_id": ["3", None]}
 
 
 def written(path: Path, rows: list[dict[str, Any]]) -> Path:
