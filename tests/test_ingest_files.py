@@ -110,6 +110,12 @@ def test_a_file_that_lacks_a_mapped_column_is_refused_by_name(tmp_path: Path) ->
         parsed(tmp_path, "when,who,payd\n" + GOOD)
 
 
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_a_file_that_is_separated_by_something_else_is_refused_with_what_it_is(tmp_path: Path, mark: str, name: str) -> None:
+    with pytest.raises(LoadRefused, match=f"separated by {name}: write the file anew with commas"):
+        parsed(tmp_path, mark.join(["when", "who", "paid"]) + "\n" + mark.join(["2026-01-01", "anna", "12,34"]) + "\n")
+
+
 def test_a_mapped_column_that_stands_twice_is_refused_and_an_unmapped_one_is_not(tmp_path: Path) -> None:
     with pytest.raises(LoadRefused, match=r"has the column 'who'.* 2 times"):
         parsed(tmp_path, "when,who,paid,who\n2026-01-01,a,1,b\n")

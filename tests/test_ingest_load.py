@@ -225,7 +225,9 @@ def test_attributes_are_typed_by_what_was_loaded(messy: Place) -> None:
     ]
 
 
-def test_attributes_keep_line_ends_names_that_differ_in_case_only_and_never(spark: "SparkSession", tmp_path: Path) -> None:
+def test_attributes_keep_line_ends_names_that_differ_in_case_only_and_never_and_times_are_told_as_no_features(
+    spark: "SparkSession", tmp_path: Path
+) -> None:
     place = Place(tmp_path, spark)
     rows = 'when,who,floor,until\n2020-01-01,anna,"42\n",9999-12-31\n2020-01-02,berta,7,2020-02-02\n'
     attributes = (
@@ -240,6 +242,7 @@ def test_attributes_keep_line_ends_names_that_differ_in_case_only_and_never(spar
     assert [(row["Floor"], row["floor"]) for row in kept] == [("42\n", "many"), ("7", "seven")]
     assert kept[0]["until"].year == 9999  # moved by years, it would leave the calendar
     assert kept[1]["until"] - kept[1]["event_timestamp"] == timedelta(days=31)
+    assert any(warning.startswith("until: times are kept and are no feature") for warning in found["warnings"])
 
 
 def test_scenario_is_kept_apart_from_the_log(messy: Place) -> None:

@@ -18,6 +18,7 @@ MAPPINGS = Path(__file__).resolve().parents[1] / "mappings"
 SIMULATOR = MAPPINGS / "simulator.yaml"
 REES46 = MAPPINGS / "rees46.yaml"
 REES46_HEADER = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session"
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 EXAMPLE = """\
 event_timestamp: {{column: {time}, timezone: UTC}}   # ISO 8601 text; of a number say unit: s|ms|us
 user_id: {user}
@@ -57,13 +58,21 @@ def _check_columns(reader: CsvFile | ParquetFile, mapping: Mapping) -> None:
     for name in mapping.source_columns():
         if counts[name] == 0:
             close = difflib.get_close_matches(name, reader.header, 1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = f" Did you mean {close[0]!r}?" if close else _other_separator(reader.header)
             columns = ", ".join(reader.header)
             raise LoadRefused(f"{reader.path} has no column {name!r}, which {mapping.name} maps.{hint} Its columns: {columns}.")
         if counts[name] > 1:
             raise LoadRefused(f"{reader.path} has the column {name!r}, which {mapping.name} maps, {counts[name]} times.")
         if isinstance(reader, ParquetFile) and not is_readable(kind := reader.types[reader.header.index(name)]):
             raise LoadRefused(f"{reader.path}: the column {name!r} is {kind}; text, numbers, booleans and times can be mapped.")
+
+
+def _other_separator(header: list[str]) -> str:
+    """A hint where a header of one column holds what others separate columns with; empty for any other header."""
+    found = next((name for mark, name in SEPARATORS.items() if len(header) == 1 and mark in header[0]), None)
+    return (
+        f" Its columns seem to be separated by {found}: write the file anew with commas, and decimal points." if found else ""
+    )
 
 
 def _parquet_types(readers: list[CsvFile | ParquetFile], rule: Rule) -> list[pa.DataType]:

@@ -70,8 +70,8 @@ def _column_report(column: MappedColumn, found: Row, by_reason: MappingType[str,
 
 
 def told(columns: MappingType[str, MappingType[str, Any]]) -> list[str]:
-    """The report as lines of a table, for the terminal."""
-    rows = [("column", "from", "filled", "empty", "distinct", "refused", "smallest .. largest")]
+    """The report as lines of a table, for the terminal; distinct~ is approximate."""
+    rows = [("column", "from", "filled", "empty", "distinct~", "refused", "smallest .. largest")]
     for name, column in columns.items():
         numbers = (column["filled"], column["empty"], column["distinct"], sum(column["refused"].values()))
         ends = "" if column["smallest"] is None else f"{column['smallest']} .. {column['largest']}"

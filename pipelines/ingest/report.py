@@ -1,6 +1,7 @@
 """What the last load was: `reports/load.json`, which training reads, and what the person at the keyboard is told."""
 
 import json
+from collections.abc import Mapping as MappingType
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,12 @@ def report(
         "injected": _injected(loaded),
         "attributes": loaded.attributes,
         **_shape(settings.transactions_path),
-        "warnings": [*warnings, *label_warnings(labels), *text_warnings(loaded.label_texts, positive)],
+        "warnings": [
+            *warnings,
+            *label_warnings(labels),
+            *text_warnings(loaded.label_texts, positive),
+            *attribute_warnings(loaded.attributes),
+        ],
         "data_docs": str(settings.data_dir / "data_docs" / "index.html"),
     }
 
@@ -91,6 +97,15 @@ def label_warnings(labels: dict[str, int]) -> list[str]:
             "empty. Honest rows need an instant too; `delay:` gives every label one."
         )
     return warnings
+
+
+def attribute_warnings(kinds: MappingType[str, str]) -> list[str]:
+    """Slowly changing columns (name -> type) that are kept and that no view declares, so that no model sees them."""
+    return [
+        f"{name}: times are kept and are no feature; map a number that says the same, an age or days since, to learn from it."
+        for name, kind in kinds.items()
+        if kind == "timestamp"
+    ]
 
 
 def write_report(settings: Settings, content: dict[str, Any]) -> Path:
