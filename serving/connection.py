@@ -20,6 +20,7 @@ ARRIVES_WITHIN_S = 20.0
 """How long a request may take from its first byte, the first one from the connection on, to its last."""
 
 LARGEST_HEAD_BYTES = 65_536
+"""What may come of request line and headers after the packet that they begin in."""
 
 _UPGRADE = re.compile(rb"\nupgrade:", re.IGNORECASE)
 
@@ -34,7 +35,7 @@ class Connection(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _is_head = True
-    _is_whole = False
+    _is_whole = True  # nothing is under way
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -55,16 +56,18 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._is_whole = True
+        self._forget_deadline()
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        request = self.scope
         super().data_received(_without_upgrade(data))
-        if self._is_whole:
-            self._forget_deadline()
+        if self._is_whole or self.transport.is_closing():
             return
         self._await_rest()
-        self._head_bytes += len(data) if self._is_head else 0
-        if self._head_bytes > LARGEST_HEAD_BYTES and not self.transport.is_closing():
+        if self._is_head and self.scope is request:
+            self._head_bytes += len(data)
+        if self._head_bytes > LARGEST_HEAD_BYTES:
             what = f"Request line and headers are larger than {LARGEST_HEAD_BYTES:,} bytes"
             self._refuse(Problem(431, "head-too-large", what, "request head", "Send fewer or shorter headers."))
 
@@ -86,7 +89,7 @@ class Connection(HttpToolsProtocol):
         if self.flow.read_paused:  # it is the service that has not read on
             self._await_rest()
             return
-        if self._is_head and not self._head_bytes:  # nothing was asked, so there is nothing to answer
+        if self._is_whole:  # nothing was asked, so there is nothing to answer
             self.transport.close()
             return
         what = f"The request did not arrive within {ARRIVES_WITHIN_S:g} s"

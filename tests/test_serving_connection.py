@@ -96,8 +96,18 @@ def test_what_arrives_slowly_but_in_time_and_one_after_the_other_is_answered(ser
     assert statuses(told(service, WHOLE, HEAD, b"\r\n" + BODY[:4], BODY[4:], WHOLE + LAST, pause_s=0.02)) == [200] * 4
 
 
+def test_requests_that_follow_one_another_have_a_deadline_and_a_size_each(service: Service, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connection, "ARRIVES_WITHIN_S", 0.3)
+    monkeypatch.setattr(connection, "LARGEST_HEAD_BYTES", len(HEAD))
+    middle = HEAD[20:] + b"\r\n" + BODY + HEAD[:20]
+
+    assert statuses(told(service, HEAD[:20], *[middle] * 4, HEAD[20:] + b"\r\n" + BODY, LAST, pause_s=0.1)) == [200] * 6
+
+
 def test_an_endless_head_is_refused(service: Service):
-    assert_only_a_problem(told(service, b"GET / HTTP/1.1\r\nX: " + b"x" * connection.LARGEST_HEAD_BYTES), 431)
+    head = b"GET / HTTP/1.1\r\nX: "
+
+    assert_only_a_problem(told(service, head, b"x" * (connection.LARGEST_HEAD_BYTES + 1), pause_s=0.05), 431)
 
 
 def test_an_upgrade_to_another_protocol_is_ignored_and_the_connection_kept(service: Service):
