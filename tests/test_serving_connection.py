@@ -97,11 +97,11 @@ def test_what_arrives_slowly_but_in_time_and_one_after_the_other_is_answered(ser
 
 
 def test_requests_that_follow_one_another_have_a_deadline_and_a_size_each(service: Service, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(connection, "ARRIVES_WITHIN_S", 0.3)
+    monkeypatch.setattr(connection, "ARRIVES_WITHIN_S", 2.0)
     monkeypatch.setattr(connection, "LARGEST_HEAD_BYTES", len(HEAD))
     middle = HEAD[20:] + b"\r\n" + BODY + HEAD[:20]
 
-    assert statuses(told(service, HEAD[:20], *[middle] * 4, HEAD[20:] + b"\r\n" + BODY, LAST, pause_s=0.1)) == [200] * 6
+    assert statuses(told(service, HEAD[:20], *[middle] * 4, HEAD[20:] + b"\r\n" + BODY, LAST, pause_s=0.4)) == [200] * 6
 
 
 def test_an_endless_head_is_refused(service: Service):
