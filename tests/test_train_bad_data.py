@@ -60,6 +60,20 @@ def test_a_strong_feature_an_id_and_a_column_that_says_nothing_are_no_leaks(valu
     assert find_leaks(pa.table({"user_profile__x": values}), FRAUD, seed=1) == []
 
 
+def test_a_column_that_is_nearly_the_label_is_kept_with_a_warning_that_names_it():
+    corrected = np.where(RANDOM.random(ROWS) < 0.003, 1 - FRAUD, FRAUD)
+    features = pa.table(
+        {"user_attributes__disputed": corrected, "user_attributes__income": RANDOM.normal(0, 1, ROWS) + 3 * FRAUD}
+    )
+    parts = {name: Part(features, FRAUD, np.zeros(ROWS)) for name in ("fit", "validation", "test")}
+
+    kept, [warning] = without_leaks(parts, seed=1)
+
+    assert kept["fit"].features.column_names == features.column_names
+    assert warning.startswith("user_attributes__disputed alone has an average precision of 0.9")
+    assert "take its column out of the mapping" in warning
+
+
 def test_only_columns_of_the_source_are_suspected_because_windows_end_before_the_event():
     amounts = pa.table({"transaction_context__amount_cents": np.where(IS_FRAUD, 499_900, 500)})
 
@@ -177,6 +191,21 @@ def test_a_word_or_a_comma_that_makes_texts_of_a_column_of_numbers_is_warned_abo
     assert word.startswith("user_attributes__income: 1 of 100 texts are no numbers ('inf', ...)")
     assert "scale: 1" in word
     assert comma.startswith("user_attributes__limit: 100 of 100 texts are numbers with a comma ('0,5', ...)")
+
+
+@pytest.mark.parametrize("form", ["${}", "{} EUR", "{}%", "1.{}.500", "1,{},500.00", "1 {} 500"])
+def test_texts_that_are_numbers_with_a_unit_or_marks_between_thousands_are_warned_about(form):
+    numbers = pa.array([form.format(n) for n in range(100, 200)])
+
+    [note] = odd_columns(pa.table({"user_attributes__income": numbers}))
+
+    assert note.startswith("user_attributes__income: 100 of 100 texts are numbers with a unit")
+
+
+def test_codes_and_words_are_no_numbers_with_a_unit():
+    codes = pa.table({"user_attributes__purpose": [f"A{n}" for n in range(100)], "user_attributes__town": ["OSL", "12 b"] * 50})
+
+    assert odd_columns(codes) == []
 
 
 def test_texts_beyond_those_that_are_told_apart_are_counted():

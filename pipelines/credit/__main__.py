@@ -29,7 +29,7 @@ from pipelines.training.encoding import choose_encoding
 from pipelines.training.features import training_features
 from pipelines.training.label_notes import label_notes
 from pipelines.training.labels import TrainingRefusedError, read_known_log
-from pipelines.training.leaks import find_leaks
+from pipelines.training.leaks import leaks_and_suspects
 from pipelines.training.odd_columns import odd_columns
 from pipelines.training.rows import transaction_examples
 from plumbline import FeatureStore
@@ -85,8 +85,8 @@ def known_applications(store: FeatureStore, settings: Settings, now_us: int) -> 
 
 def evaluate_credit(features: pa.Table, bad: np.ndarray, seed: int, say: Callable[[str], object] = print) -> dict[str, Any]:
     """Ten folds without the columns that are the label; the report, with the out-of-fold scores (n,) of the mean as `score`."""
-    leaks = find_leaks(features, bad, seed)
-    warnings = [f"{leak} The models are trained without it." for leak in leaks]
+    leaks, suspected = leaks_and_suspects(features, bad, seed)
+    warnings = [*(f"{leak} The models are trained without it." for leak in leaks), *suspected]
     for warning in warnings:
         say(f"WARNING {warning}")
     usable = features.drop_columns([leak.feature for leak in leaks])

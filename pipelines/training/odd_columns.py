@@ -11,6 +11,9 @@ from pipelines.training.leaks import may_leak
 
 NUMBER = r"^[+-]?[0-9]+([.,][0-9]+)?$"
 COMMA = r"^[+-]?[0-9]+,[0-9]+$"
+MONEY = r"^[$€£¥]? ?[+-]?[0-9][0-9.,' ]* ?([%$€£¥]|[A-Z]{3})?$"
+"""A number with a currency, a per cent sign or marks between thousands: $12, 12 EUR, 12%, 1.234.500."""
+
 FEW = 0.2
 BEYOND = 100.0
 """A value is absurd when it is so many times the 99th percentile: salaries of 2.2e10 among those of 4e6."""
@@ -63,6 +66,13 @@ def _numbers_among_words(name: str, values: pa.ChunkedArray) -> list[str]:
             f"{name}: {len(words):,} of {len(known):,} texts are no numbers ({words[0].as_py()!r}, ...) among numbers: all are "
             "taken as texts, each a category of its own. `{column: ..., scale: 1}` in the mapping makes numbers of them and "
             "refuses the other rows."
+        )
+    money = words.filter(pc.match_substring_regex(words, MONEY))
+    if len(money) > (1 - FEW) * len(known):
+        told.append(
+            f"{name}: {len(money):,} of {len(known):,} texts are numbers with a unit or marks between thousands "
+            f"({money[0].as_py()!r}, ...): all are taken as texts, each a category of its own. Write plain numbers in the "
+            "source."
         )
     if len(commas) and len(words) < FEW * len(known):
         told.append(
