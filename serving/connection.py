@@ -51,8 +51,8 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        super().on_headers_complete()  # raises where the path is none
         self._is_head = False
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._is_whole = True

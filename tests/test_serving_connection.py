@@ -60,10 +60,11 @@ def assert_only_a_problem(answer: bytes, status: int) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"BREW /v1/score HTTP/1.1\r\n\r\n",
         b"GET /v1/users/caf\xc3\xa9/features HTTP/1.1\r\nHost: bank\r\n\r\n",
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: bank\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nno colon\r\n\r\n",
         b"POST /v1/score HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
-    ids=["tls", "method", "path", "header", "chunk"],
+    ids=["tls", "method", "path", "longpath", "header", "chunk"],
 )
 def test_what_is_no_http_is_a_problem_with_the_services_headers(service: Service, sent: bytes):
     assert_only_a_problem(told(service, sent), 400)
