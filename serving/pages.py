@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from feature_repo.settings import PROJECT_ROOT, Settings
 from serving.links import shows_data_docs
@@ -22,8 +23,21 @@ DATA_DOCS_HEADERS = {
 """The data docs bring scripts in their pages: they run in an origin of their own, which sees nothing of the console."""
 
 
+def _whole(scope: Scope) -> Scope:
+    """The request for all of a file: a Range may be ignored (RFC 9110), and Starlette refuses bad ones in plain text."""
+    return {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}
+
+
+class Page(FileResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(_whole(scope), receive, send)
+
+
 class Files(StaticFiles):
     """Files of a folder; one that is not there, or no folder at all, is a 404."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(_whole(scope), receive, send)
 
     async def check_config(self) -> None:
         """Nothing to refuse: the folder may be written later."""
@@ -44,9 +58,9 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
         app.mount("/data-docs", DataDocs(directory=settings.data_dir / "data_docs", check_dir=False), name="data-docs")
 
     @app.get("/", include_in_schema=False)
-    async def first_page() -> FileResponse:
-        return FileResponse(CONSOLE / "index.html")
+    async def first_page() -> Page:
+        return Page(CONSOLE / "index.html")
 
     @app.get("/docs", include_in_schema=False)
-    async def documentation() -> FileResponse:
-        return FileResponse(CONSOLE / "docs.html")
+    async def documentation() -> Page:
+        return Page(CONSOLE / "docs.html")

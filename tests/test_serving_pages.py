@@ -49,6 +49,14 @@ def test_everything_a_page_loads_is_there(client: httpx.Client, path: str):
     assert {link: client.get(link).status_code for link in needed} == dict.fromkeys(needed, 200)
 
 
+@pytest.mark.parametrize("asked", ["bytes=0-3", "bytes=5-2", "bytes=99999999-", "lines=1"])
+def test_a_file_is_sent_whole_whatever_range_is_asked_for(client: httpx.Client, asked: str):
+    for path in ("/", "/assets/console/index.html"):
+        answer = client.get(path, headers={"Range": asked})
+
+        assert (answer.status_code, answer.text) == (200, (CONSOLE / "index.html").read_text())
+
+
 def test_the_documentation_is_readable_offline_once_set_up(client: httpx.Client):
     if not SWAGGER_UI.is_dir():
         pytest.skip("swagger-ui-dist is not installed: run `make setup`")
