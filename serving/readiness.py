@@ -17,6 +17,7 @@ from serving.problems import unavailable
 from serving.reading import Reading
 from serving.recorded import PROBE_USER, PROBES
 from serving.scoring import entity_row, now_utc
+from serving.timeline import timeline
 
 SWITCH_S = 0.0005
 """How long a thread that scores keeps the interpreter from the event loop, or the other way round: Python's own 5 ms are as
@@ -38,8 +39,8 @@ class Readiness:
         self._warm, self._failure, self._last_probe = False, "", -PROBE_LASTS_S
 
     async def warm_up(self) -> None:
-        """Read every service once, so that nothing compiles or connects during a request, and set the interpreter up for short
-        answers; waits for the store."""
+        """Read every service and a timeline once, so that nothing compiles or connects during a request, and set the
+        interpreter up for short answers; waits for the store."""
         started = time.perf_counter()
         while not self._warm:
             try:
@@ -80,6 +81,7 @@ class Readiness:
 
     def _read_everything(self) -> None:
         self._read_user()
+        timeline(self._store, self._applied.user_views.windowed, PROBE_USER)
         for request in PROBES:
             model = self._models.get(request.model_name)
             if isinstance(model, Model):
