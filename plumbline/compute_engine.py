@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from feast import Entity
-from feast.feature_view import FeatureView
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL, FeatureView
 from feast.infra.common.materialization_job import MaterializationJob, MaterializationJobStatus, MaterializationTask
 from feast.infra.compute_engines.base import ComputeEngine
 from feast.infra.registry.base_registry import BaseRegistry
@@ -101,7 +101,9 @@ class WindowedComputeEngine(ComputeEngine):
         config, view = self.repo_config, task.feature_view
         source = log_source(view, config.repo_path)
         names = [field.name for field in view.features]
-        rows = read_rows(source, names, join_keys=view.join_keys)
+        rows = read_rows(source, names, join_keys=[key for key in view.join_keys if key != DUMMY_ENTITY_ID])
+        if DUMMY_ENTITY_ID in view.join_keys:  # a view without entities
+            rows = rows.append_column(DUMMY_ENTITY_ID, pa.repeat(DUMMY_ENTITY_VAL, rows.num_rows))
         at = rows["event_timestamp"].cast(pa.int64())
         rows = rows.filter(pa.compute.less_equal(at, to_microseconds(_utc(task.end_time))))
         columns = [

@@ -6,6 +6,7 @@ from functools import partial
 
 import pyarrow as pa
 from feast import FeatureView, RepoConfig, ValueType
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
@@ -32,7 +33,8 @@ _AS_THEY_ARE = (pa.int64(), pa.float64(), pa.string(), pa.large_string(), pa.boo
 class ViewRead:
     """One view of a request.
 
-    keys      name in the entity rows -> the Python type it must have, in the order of join_keys
+    keys      name in the entity rows -> the Python type it must have, in the order of join_keys; none where the view has no
+              entities
     features  full names
     values    their values, taken from an answer
     """
@@ -66,7 +68,7 @@ class DirectRead:
             for values, kind in zip(columns, view.keys.values(), strict=True):
                 if not all(value is None or type(value) is kind for value in values):
                     return None
-            found.append(entity_bytes(view.join_keys, columns))
+            found.append(entity_bytes(view.join_keys, columns or [[DUMMY_ENTITY_VAL] * len(rows)]))
         return found
 
     def given(self, rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]] | None:
@@ -132,9 +134,9 @@ def direct_read(
     for view, names in grouped_refs:
         alias = view.projection.join_key_map
         join_keys = [column.name for column in view.entity_columns]
-        named = [alias.get(key, key) for key in join_keys]
+        named = [alias.get(key, key) for key in join_keys if key != DUMMY_ENTITY_ID]
         keys = {name: _PYTHON_TYPES[entity_types[name]] for name in named if entity_types.get(name) in _PYTHON_TYPES}
-        if len(keys) < len(named) or not keys:
+        if len(keys) < len(named):
             return None
         windows = store.layout(config, view).spec.windows if is_windowed(view) else None
         asked = [name for name in names if name not in join_keys]

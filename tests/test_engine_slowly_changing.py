@@ -1,6 +1,6 @@
 """A slowly changing view gives the newest row known within its ttl."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import naive
 import pyarrow as pa
@@ -8,11 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 from engine_lab import BY_USER, ENTITIES, NOON, Lab, differences, entities, event, references, row, to_frame, to_table
 from feast import FeatureView, Field, FileSource
-from feast.types import Int64, String
+from feast.types import Float64, Int64, String
 from histories import examples, histories
 from hypothesis import given
 from hypothesis import strategies as st
-from naive import DAY
+from naive import DAY, HOUR
+
+from plumbline.instant import to_microseconds
 
 PROFILE = pa.schema([
     ("user_id", pa.string()),
@@ -79,3 +81,23 @@ def test_the_last_instant_of_a_ttl_is_inside(profiles):
     answer = store.get_historical_features(to_frame(rows), ["profile_2d:city"], full_feature_names=True).to_arrow()
 
     assert answer.column("profile_2d__city").to_pylist() == [None, "Oslo", "Oslo", None]
+
+
+def test_a_view_without_entities_is_the_same_row_for_whoever_asks(tmp_path, redis_server):
+    lab, now = Lab(tmp_path, redis_server), datetime.now(UTC)
+    published = pa.array([now - timedelta(days=1), now - timedelta(minutes=1)], pa.timestamp("us", "UTC"))
+    pq.write_table(pa.table({"event_timestamp": published, "rate": [2.0, 2.5]}), lab.path / "rates.parquet")
+    lab.write([event(to_microseconds(now) - HOUR, amount_cents=40)])
+    source, rates = lab.source(), FileSource(path="rates.parquet", timestamp_field="event_timestamp")
+    store = lab.open()
+    view = FeatureView(name="rates", entities=[], schema=[Field(name="rate", dtype=Float64)], source=rates)
+    store.apply([*entities([BY_USER]), source, BY_USER.declared(source), view])
+
+    store.materialize(now - timedelta(days=3), now)
+    features, asked = [*references([BY_USER])[:1], "rates:rate"], [{"user_id": "ann"}, {"user_id": None}]
+    answers = store.read_online(features, asked, at=now)
+    table = store.get_online_features(features, asked[:1]).to_dict()
+    recomputed = store.get_historical_features(to_frame([row(to_microseconds(now))]), features).to_arrow()
+
+    assert [answer.features["rates__rate"] for answer in answers] == [2.5, 2.5]
+    assert table["rate"] == recomputed["rate"].to_pylist() == [2.5]
