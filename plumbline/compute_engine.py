@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from feast import Entity
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL, FeatureView
+from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.infra.common.materialization_job import MaterializationJob, MaterializationJobStatus, MaterializationTask
 from feast.infra.compute_engines.base import ComputeEngine
 from feast.infra.registry.base_registry import BaseRegistry
@@ -21,7 +21,7 @@ from plumbline.install import Installer, install_claims, log_cut
 from plumbline.instant import to_microseconds
 from plumbline.online_store import WindowedOnlineStore
 from plumbline.spec import is_windowed, log_source
-from plumbline.value_codec import entity_bytes, join_key_columns
+from plumbline.value_codec import EVERYBODY, entity_bytes, join_key_columns
 from plumbline.versions import Version
 
 
@@ -101,15 +101,14 @@ class WindowedComputeEngine(ComputeEngine):
         config, view = self.repo_config, task.feature_view
         source = log_source(view, config.repo_path)
         names = [field.name for field in view.features]
-        rows = read_rows(source, names, join_keys=[key for key in view.join_keys if key != DUMMY_ENTITY_ID])
-        if DUMMY_ENTITY_ID in view.join_keys:  # a view without entities
-            rows = rows.append_column(DUMMY_ENTITY_ID, pa.repeat(DUMMY_ENTITY_VAL, rows.num_rows))
+        join_keys = [key for key in view.join_keys if key != DUMMY_ENTITY_ID]
+        rows = read_rows(source, names, join_keys=join_keys)
         at = rows["event_timestamp"].cast(pa.int64())
         rows = rows.filter(pa.compute.less_equal(at, to_microseconds(_utc(task.end_time))))
         columns = [
             python_values_to_proto_values(rows[field.name].to_pylist(), field.dtype.to_value_type()) for field in view.features
         ]
-        keys = entity_bytes(view.join_keys, join_key_columns(rows, view.join_keys))
+        keys = entity_bytes(join_keys, join_key_columns(rows, join_keys)) if join_keys else [EVERYBODY] * rows.num_rows
         times = (rows[name].cast(pa.int64()).to_pylist() for name in ("event_timestamp", "created_timestamp"))
         versions: dict[bytes, list[Version]] = {}
         for key, event_us, created_us, *values in zip(keys, *times, *columns, strict=True):

@@ -6,7 +6,7 @@ from functools import partial
 
 import pyarrow as pa
 from feast import FeatureView, RepoConfig, ValueType
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from feast.feature_view import DUMMY_ENTITY_ID
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
@@ -18,7 +18,7 @@ from plumbline.instant import from_microseconds
 from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
 from plumbline.online_store import WindowedOnlineStore
 from plumbline.spec import is_windowed
-from plumbline.value_codec import entity_bytes
+from plumbline.value_codec import EVERYBODY, entity_bytes
 from plumbline.value_proto import plain_value, value_proto
 from plumbline.view_spec import WindowSpec
 
@@ -63,12 +63,13 @@ class DirectRead:
     def entities(self, rows: Sequence[Mapping[str, object]]) -> list[list[bytes | None]] | None:
         """The entity of each row, a list a view; None where Feast must have its say: a key that lacks or is of another type."""
         found = []
+        everybody: list[bytes | None] = [EVERYBODY] * len(rows)
         for view in self.views:
             columns = [[row.get(key, _ABSENT) for row in rows] for key in view.keys]
             for values, kind in zip(columns, view.keys.values(), strict=True):
                 if not all(value is None or type(value) is kind for value in values):
                     return None
-            found.append(entity_bytes(view.join_keys, columns or [[DUMMY_ENTITY_VAL] * len(rows)]))
+            found.append(entity_bytes(view.join_keys, columns) if columns else everybody)
         return found
 
     def given(self, rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]] | None:

@@ -160,13 +160,8 @@ class FeatureStore(feast.FeatureStore):
         key = features.name if isinstance(features, FeatureService) else tuple(features)
         known = self._direct_reads.get(key)
         if known is None or known[0] is not context:
-            _, on_demand, _, types, _, grouped, wanted, request_names, entityless = context
-            known = (
-                context,
-                None
-                if entityless
-                else direct_read(self._online_store, self.config, grouped, types, on_demand, request_names, wanted),
-            )
+            _, on_demand, _, types, _, grouped, wanted, request_names, _ = context
+            known = context, direct_read(self._online_store, self.config, grouped, types, on_demand, request_names, wanted)
             self._direct_reads[key] = known
         return known[1]
 

@@ -7,7 +7,7 @@ from feast import FeatureView
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 
-from plumbline.value_codec import entity_bytes
+from plumbline.value_codec import EVERYBODY, entity_bytes
 from plumbline.value_proto import plain_value
 
 
@@ -32,4 +32,6 @@ def entities_of(view: FeatureView, values: Mapping[str, Sequence[ValueProto]]) -
 
 def entity_of_key(key: EntityKeyProto) -> bytes | None:
     """An entity as Feast's protocol has it; None where a key is null."""
+    if not key.join_keys:
+        return EVERYBODY
     return entity_bytes(list(key.join_keys), [[plain_value(value)] for value in key.entity_values])[0]

@@ -101,6 +101,15 @@ def _dense(column: pa.Array) -> tuple[np.ndarray, pa.Array]:
     return np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64), encoded.dictionary
 
 
+def _text_key(text: bytes) -> bytes:
+    return b"s" + struct.pack("<I", len(text)) + text
+
+
+EVERYBODY = _text_key(b"")
+"""The entity of a view without entities. Feast gives such a view a join key `__dummy_id` whose value is '', and takes it from
+the view's object again when history is asked of it."""
+
+
 def join_key_columns(table: pa.Table, join_keys: Iterable[str]) -> list[list[object]]:
     """The key columns of a table as Python values, as entity_bytes takes them; timestamps as microseconds."""
     return [_plain_keys(table[name]) for name in join_keys]
@@ -111,10 +120,6 @@ def _plain_keys(column: pa.Array | pa.ChunkedArray) -> list[object]:
     if pa.types.is_timestamp(data_type):
         return column.cast(pa.timestamp("us", data_type.tz)).cast(pa.int64()).to_pylist()
     return column.to_pylist()
-
-
-def _text_key(text: bytes) -> bytes:
-    return b"s" + struct.pack("<I", len(text)) + text
 
 
 def _key_bytes(value: object) -> bytes | None:
