@@ -91,14 +91,16 @@ def test_every_feature_of_an_answer_is_recomputed_equal(world, answer):
     assert recompute(world[1], answer)["transaction_context__amount_cents"] == 450
 
 
-def test_the_rates_of_a_day_join_training_rows_from_the_instant_they_were_published(world):
+def test_the_rates_of_a_day_join_training_rows_from_the_instant_they_were_published_and_are_read_online(world):
     settings, store = world
     (published,) = pq.read_table(settings.events_dir / "market")["event_timestamp"].to_pylist()
     rows = pd.DataFrame({"user_id": "ada", "event_timestamp": [published - timedelta(seconds=1), published, datetime.now(UTC)]})
 
     found = store.get_historical_features(rows, ["market:policy_rate"], full_feature_names=True).to_arrow()
+    (online,) = store.read_online(["market:policy_rate"], [{"user_id": "ada"}])
 
     assert found["market__policy_rate"].to_pylist() == [None, 2.5, 2.5]
+    assert online.features == {"market__policy_rate": 2.5}
 
 
 def test_events_after_the_positions_of_an_answer_are_not_counted(world, answer):

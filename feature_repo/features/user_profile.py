@@ -36,7 +36,7 @@ def slowly_changing(
 ) -> FeatureView | None:
     """A view of the newest row of each entity within TTL; `folder` holds Parquet with its keys and both timestamps.
 
-    Without entities there is one row at a time for everybody, which training joins; it is not served.
+    Without entities there is one row at a time for everybody.
 
     Where nothing was loaded the view has the default fields and is offline only, so that `feast materialize` does not
     look for its rows; without a default there is no view.
@@ -56,7 +56,7 @@ def slowly_changing(
             timestamp_field="event_timestamp",
             created_timestamp_column="created_timestamp",
         ),
-        online=bool(loaded and entities),
+        online=bool(loaded),
         description=description,
     )
 
