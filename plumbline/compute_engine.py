@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from feast import Entity
-from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
+from feast.feature_view import FeatureView
 from feast.infra.common.materialization_job import MaterializationJob, MaterializationJobStatus, MaterializationTask
 from feast.infra.compute_engines.base import ComputeEngine
 from feast.infra.registry.base_registry import BaseRegistry
@@ -20,7 +20,7 @@ from plumbline.event_table import typed
 from plumbline.install import Installer, install_claims, log_cut
 from plumbline.instant import to_microseconds
 from plumbline.online_store import WindowedOnlineStore
-from plumbline.spec import is_windowed, log_source
+from plumbline.spec import is_windowed, join_keys_of, log_source
 from plumbline.value_codec import EVERYBODY, entity_bytes, join_key_columns
 from plumbline.versions import Version
 
@@ -101,7 +101,7 @@ class WindowedComputeEngine(ComputeEngine):
         config, view = self.repo_config, task.feature_view
         source = log_source(view, config.repo_path)
         names = [field.name for field in view.features]
-        join_keys = [key for key in view.join_keys if key != DUMMY_ENTITY_ID]
+        join_keys = join_keys_of(view)
         rows = read_rows(source, names, join_keys=join_keys)
         at = rows["event_timestamp"].cast(pa.int64())
         rows = rows.filter(pa.compute.less_equal(at, to_microseconds(_utc(task.end_time))))

@@ -6,7 +6,6 @@ from functools import partial
 
 import pyarrow as pa
 from feast import FeatureView, RepoConfig, ValueType
-from feast.feature_view import DUMMY_ENTITY_ID
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
@@ -17,7 +16,7 @@ from plumbline.feature_vectors import status_of, warn_of_overflows
 from plumbline.instant import from_microseconds
 from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
 from plumbline.online_store import WindowedOnlineStore
-from plumbline.spec import is_windowed
+from plumbline.spec import is_windowed, join_keys_of
 from plumbline.value_codec import EVERYBODY, entity_bytes
 from plumbline.value_proto import plain_value, value_proto
 from plumbline.view_spec import WindowSpec
@@ -134,8 +133,8 @@ def direct_read(
     views = []
     for view, names in grouped_refs:
         alias = view.projection.join_key_map
-        join_keys = [column.name for column in view.entity_columns]
-        named = [alias.get(key, key) for key in join_keys if key != DUMMY_ENTITY_ID]
+        join_keys = join_keys_of(view)
+        named = [alias.get(key, key) for key in join_keys]
         keys = {name: _PYTHON_TYPES[entity_types[name]] for name in named if entity_types.get(name) in _PYTHON_TYPES}
         if len(keys) < len(named):
             return None

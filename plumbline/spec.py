@@ -32,6 +32,11 @@ def is_windowed(view: object) -> bool:
     return isinstance(view, StreamFeatureView) and bool(view.aggregations)
 
 
+def join_keys_of(view: FeatureView) -> list[str]:
+    """The columns that name an entity of a view; none where it has no entities, for which Feast makes a key up."""
+    return [key for key in view.join_keys if key != DUMMY_ENTITY_ID]
+
+
 def log_source(view: FeatureView, repo_path: Path | str | None) -> LogSource:
     """The log behind a view (windowed or slowly changing).
 
@@ -244,7 +249,7 @@ def _check_timestamp(view: StreamFeatureView, source: LogSource, schema: pa.Sche
             f"View '{view.name}': timestamp_field '{view.timestamp_field}' differs from '{source.timestamp_field}' of its "
             "source; both must name the same column."
         )
-    if all(field.name == DUMMY_ENTITY_ID for field in view.entity_columns):
+    if not join_keys_of(view):
         raise DeclarationError(f"View '{view.name}': it has no entity; name at least one entity with a join key.")
     if schema is None:
         return

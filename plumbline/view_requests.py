@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
+from feast.feature_view import FeatureView
 from feast.utils import _parse_feature_ref
 
 from plumbline.arrow_types import arrow_type
 from plumbline.durations import microseconds
-from plumbline.spec import is_windowed, log_source, view_spec
+from plumbline.spec import is_windowed, join_keys_of, log_source, view_spec
 from plumbline.view_evaluation import RowRequest, ViewRequest, WindowedRequest
 from plumbline.view_spec import DeclarationError
 
@@ -47,7 +47,7 @@ def _named(reference: str) -> tuple[str, str]:
 
 
 def _view_request(view: FeatureView, names: list[str], full: bool, repo_path: Path | str | None) -> ViewRequest:
-    keys = [field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
+    keys = join_keys_of(view)
     row_keys = tuple(view.projection.join_key_map.get(key, key) for key in keys)
     prefix = view.projection.name_alias or view.name
     outputs = tuple(f"{prefix}__{name}" if full else name for name in names)
