@@ -1,6 +1,5 @@
 """Feast's own command line as tests run it, and the feature repo applied by it to a registry of the test's own."""
 
-import os
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ from feature_repo.settings import PROJECT_ROOT, Settings
 from plumbline import FeatureStore
 from stack import feast_cli
 
-UNCHECKED = "import sys, feature_repo.unchecked_feast; "
+UNCHECKED = "import feature_repo.unchecked_feast; "
 """Without Feast's checks of types, which are two thirds of its start; test_unchecked_feast is about them."""
 
 FEAST = [sys.executable, "-c", UNCHECKED + "from feast.cli.cli import cli; cli()"]
@@ -21,7 +20,7 @@ def apply_definitions(settings: Settings) -> FeatureStore:
     done = subprocess.run(
         [sys.executable, "-c", UNCHECKED + feast_cli.AS_FEAST, "-c", REPO_PATH, "apply"],
         cwd=PROJECT_ROOT,
-        env={**os.environ, **feast_cli.environment_of(settings)},
+        env=feast_cli.environment_of(settings),
         capture_output=True,
         text=True,
         timeout=120,

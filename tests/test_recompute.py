@@ -2,22 +2,19 @@
 
 import copy
 import json
-import os
-import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from applied_repo import apply_definitions
 from train_world import write_log
 
-from feature_repo import open_store, store_environment
 from feature_repo.event_schema import LABELS, TRANSACTIONS
 from feature_repo.row_level import add_columns
 from feature_repo.settings import Settings
 from pipelines.recompute import NotYetInLogError, UnverifiableError, compare, recompute
-from stack import feast_cli
 
 COUNT = "user_activity__event_id_count_1h"
 ROW = {
@@ -66,9 +63,7 @@ def world(tmp_path_factory, own_store):
     rates = {"event_timestamp": now - timedelta(days=1), "created_timestamp": now - timedelta(days=1), "policy_rate": 2.5}
     (settings.events_dir / "market").mkdir()
     pq.write_table(pa.table({name: [value] for name, value in rates.items()}), settings.events_dir / "market" / "one.parquet")
-    apply = feast_cli.command("apply")
-    subprocess.run(apply, env={**os.environ, **store_environment(settings)}, check=True, capture_output=True)
-    store = open_store(settings)
+    store = apply_definitions(settings)
     store.materialize_incremental(datetime.now(UTC))
     return settings, store
 
