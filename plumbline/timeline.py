@@ -8,6 +8,7 @@ entity 7   events   e0    e1  e2        e3      e4
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,22 @@ class Timeline:
     row_us: np.ndarray
     row_starts: np.ndarray
     ends: np.ndarray
+
+    def parts(self, size: int) -> list["Timeline"]:
+        """The same by runs of entities, one or more, each of less than twice `size` events and rows or a large entity."""
+        seen = self.event_starts + self.row_starts
+        cuts = np.searchsorted(seen, np.arange(size, seen[-1], size), side="right") - 1
+        edges = np.unique(np.concatenate(([0], cuts, [len(seen) - 1])))
+        return [self._part(first, stop) for first, stop in pairwise(edges.tolist())] or [self]
+
+    def _part(self, first: int, stop: int) -> "Timeline":
+        event, last_event = self.event_starts[first], self.event_starts[stop]
+        row, last_row = self.row_starts[first], self.row_starts[stop]
+        return Timeline(
+            self.event_order[event:last_event], self.event_us[event:last_event], self.event_starts[first : stop + 1] - event,
+            self.row_order[row:last_row], self.row_us[row:last_row], self.row_starts[first : stop + 1] - row,
+            self.ends[row:last_row] - event,
+        )  # fmt: skip
 
 
 def align(

@@ -14,27 +14,63 @@ if TYPE_CHECKING:
     from plumbline.view_spec import WindowSpec
 
 
+class LogColumn:
+    """One column of a log as it was read: its values in the log's order, in the type that the view was declared over."""
+
+    def __init__(self, window: "WindowSpec", values: pa.ChunkedArray):
+        self.name = window.column
+        self.kind = window.kind
+        self.array = _declared(values, window).combine_chunks()
+
+    @cached_property
+    def valid(self) -> np.ndarray | None:
+        """Where a value is not null (NaN is null); None where none is."""
+        present = valid_mask(self.array)
+        if self.kind == "float":
+            present = present & ~np.isnan(self.numbers)
+        return None if present.all() else present
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """int64, uint64 or float64 values; without meaning where not valid."""
+        if self.kind == "float":
+            return _numbers(self.array, pa.float64())
+        return _numbers(self.array, pa.uint64() if self.array.type == pa.uint64() else pa.int64())
+
+    @cached_property
+    def furthest(self) -> int:
+        """No value is further than this from zero. Of unsigned integers, whose sums wrap otherwise, more than any sum holds."""
+        if not len(self.numbers) or self.numbers.dtype == np.uint64:
+            return 2**64
+        return max(abs(int(self.numbers.min())), abs(int(self.numbers.max())))
+
+    def take(self, rows: np.ndarray) -> pa.Array:
+        """The log's own values at rows; null for a negative one."""
+        if not len(self.array):
+            return pa.nulls(len(rows), self.array.type)
+        missing = rows < 0
+        return self.array.take(pa.array(np.where(missing, 0, rows), mask=missing))
+
+
 class Column:
     """One column of n events in the timeline's order.
 
-    order   (n,) rows of the log's column, in the timeline's order
-    timely  (n,) False for the events that a plain pass must leave out because they are late
+    log     the column as the log has it
+    order   (n,) rows of it, in the timeline's order
+    timely  (n,) False for the events that a plain pass must leave out because they are late; None: no event is late
     """
 
-    def __init__(self, window: "WindowSpec", values: pa.ChunkedArray, order: np.ndarray, timely: np.ndarray | None):
-        self.name = window.column
-        self.kind = window.kind
-        self._array = _declared(values, window).combine_chunks()
+    def __init__(self, log: LogColumn, order: np.ndarray, timely: np.ndarray | None):
+        self.name = log.name
+        self.kind = log.kind
+        self._log = log
         self._order = order
         self._timely = timely
 
     @cached_property
     def valid(self) -> np.ndarray:
         """(n,) False where the value is null."""
-        present = valid_mask(self._array)
-        if self.kind == "float":
-            present = present & ~np.isnan(_numbers(self._array, pa.float64()))
-        return present[self._order] if not present.all() else np.ones(len(self._order), np.bool_)
+        return np.ones(len(self._order), np.bool_) if self._log.valid is None else self._log.valid[self._order]
 
     @cached_property
     def seen(self) -> np.ndarray:
@@ -44,10 +80,7 @@ class Column:
     @cached_property
     def numbers(self) -> np.ndarray:
         """(n,) int64, uint64 or float64 values; without meaning where not valid."""
-        if self.kind == "float":
-            return _numbers(self._array, pa.float64())[self._order]
-        unsigned = self._array.type == pa.uint64()
-        return _numbers(self._array, pa.uint64() if unsigned else pa.int64())[self._order]
+        return self._log.numbers[self._order]
 
     @cached_property
     def falling(self) -> np.ndarray:
@@ -76,10 +109,7 @@ class Column:
     @cached_property
     def total_fits(self) -> bool:
         """Whether no sum of any of the values can leave int64."""
-        numbers = self.numbers[self.valid]
-        if not len(numbers) or self._array.type == pa.uint64():
-            return not len(numbers)
-        return max(abs(int(numbers.min())), abs(int(numbers.max()))) * len(numbers) < 2**63
+        return self._log.furthest * len(self._order) < 2**63
 
     @cached_property
     def seen_before(self) -> np.ndarray:
@@ -99,21 +129,11 @@ class Column:
     @cached_property
     def codes(self) -> tuple[np.ndarray, int]:
         """(n,) a number for each different value, -1 for a null, and how many there are."""
-        array = self._array
-        if self.kind == "float":  # one zero, and NaN is null
-            floats = _numbers(array, pa.float64())
-            array = pa.array(floats + 0.0, mask=np.isnan(floats) | ~valid_mask(array))
-        encoded = array.dictionary_encode()
+        one_zero = self.kind == "float"  # and NaN is null
+        values = pa.array(self.numbers + 0.0, mask=~self.valid) if one_zero else self._log.take(self._order)
+        encoded = values.dictionary_encode()
         codes = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
-        return codes[self._order], len(encoded.dictionary)
-
-    def take(self, places: np.ndarray) -> pa.Array:
-        """The log's own values at places of the timeline; null for a negative place."""
-        missing = places < 0
-        rows = self._order[np.where(missing, 0, places)] if len(self._order) else np.zeros(len(places), np.int64)
-        if not len(self._array):
-            return pa.nulls(len(places), self._array.type)
-        return self._array.take(pa.array(rows, mask=missing))
+        return codes, len(encoded.dictionary)
 
 
 def _declared(values: pa.ChunkedArray, window: "WindowSpec") -> pa.ChunkedArray:

@@ -29,6 +29,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive import DAY, FUNCTIONS, HOUR, MINUTE, SECOND
 
+from plumbline import point_in_time
+
+
+@pytest.fixture(autouse=True, scope="module")
+def parts_of_a_few_events_and_rows():
+    """So that a handful of events is evaluated as a large log is: in several parts, a large entity by windows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(point_in_time, "PART", 3)
+        yield
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, redis_server):
