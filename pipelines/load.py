@@ -49,7 +49,7 @@ def load(
         if source is None:
             folder, users, days = settings.data_dir / "raw" / "simulator", settings.simulate_users, settings.simulate_days
             with step(say, f"simulated {users} users over {days} days, seed {seed}"):
-                simulated.write_raw_files(folder, users, days, seed)
+                simulated.write_raw_files(folder, users, days, seed, say)
             source, mapping_path, name = str(folder), SIMULATOR, "simulator"
         else:
             name = source

@@ -46,6 +46,30 @@ def test_the_same_seed_writes_the_same_files_and_another_seed_does_not(tmp_path:
     assert not all(one.equals(two) for one, two in zip(first, other, strict=True))
 
 
+def test_a_large_world_is_written_region_by_region_that_share_nothing_but_the_market(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "REGION_USER_DAYS", 3_000)
+    said: list[str] = []
+    written = [history.write_raw_files(tmp_path / name, users=700, days=10, seed=4, say=said.append) for name in "ab"]
+    regions = [pd.read_parquet(path) for path in sorted((tmp_path / "a").glob("part-*.parquet"))]
+    again = [pd.read_parquet(path) for path in sorted((tmp_path / "b").glob("part-*.parquet"))]
+    whole = pd.concat(regions)
+    market = whole.dropna(subset="policy_rate").assign(day=lambda rows: rows["happened_at"].str[:10])
+
+    assert [frame["customer"].nunique() > 200 for frame in regions] == [True, True, True]
+    assert written == [len(whole)] * 2
+    assert said[2] == f"  {len(whole):,} events, 100% of the users"
+    assert all(one.equals(other) for one, other in zip(regions, again, strict=True))
+    assert whole["id"].is_unique
+    for name, of_all in (("customer", r"u-\d+"), ("merchant", r"m-\d+"), ("device", r"d-\d+")):
+        named = [set(frame[name].dropna()[frame[name].dropna().str.fullmatch(of_all)]) for frame in regions]
+        assert sum(map(len, named)) == len(set.union(*named))
+    assert set(whole["customer"]) <= {f"u-{number}" for number in range(700)}
+    assert (market.groupby("day")[["policy_rate", "eur_usd", "crypto_usd"]].nunique() == 1).all(axis=None)
+    assert market["day"].nunique() == 10
+
+
 def test_every_event_has_one_id_and_arrives_after_it_happened(rows: pd.DataFrame) -> None:
     lag_s = (pd.to_datetime(rows["arrived_at"]) - rows["at"]).dt.total_seconds()
 

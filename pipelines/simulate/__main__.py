@@ -1,11 +1,12 @@
 """python -m pipelines.simulate: write simulated raw files into a folder, to look at or to load.
 
-The bank (default) is loaded by `make data` and by pipelines/mappings/simulator.yaml; the shop, which may have any size, by
-`make data SOURCE='<folder>/*.parquet'`, being in the REES46 format.
+The bank (default) is loaded by `make data` and by pipelines/mappings/simulator.yaml; the shop by
+`make data SOURCE='<folder>/*.parquet'`, being in the REES46 format. Both may have any size: users are made in blocks.
 """
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 from feature_repo.settings import Settings
@@ -23,11 +24,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=history.SEED)
     given = parser.parse_args()
     out = given.out or settings.data_dir / "raw" / ("simulator" if given.world == "bank" else "shop")
+    say = partial(print, flush=True)
     began_cpu, began = time.process_time(), time.perf_counter()
     if given.world == "shop":
-        events = write_shop(out, given.users, given.days, history.UNTIL_US, given.seed, lambda said: print(said, flush=True))
+        events = write_shop(out, given.users, given.days, history.UNTIL_US, given.seed, say)
     else:
-        events = history.write_raw_files(out, given.users, given.days, given.seed)
+        events = history.write_raw_files(out, given.users, given.days, given.seed, say)
     spent, passed = time.process_time() - began_cpu, time.perf_counter() - began
     size = sum(path.stat().st_size for path in out.glob("part-*"))
     print(

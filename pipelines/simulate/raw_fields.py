@@ -1,5 +1,7 @@
 """How the simulated events are written down: ids, texts, labels and profile fields of the raw files."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.random import Generator
@@ -13,8 +15,18 @@ ATMS_A_COUNTRY = 40
 HALF_HOUR_US = 1_800_000_000
 
 
+@dataclass(frozen=True)
+class First:
+    """The numbers that ids of a world begin with; attackers' devices come after everybody's own."""
+
+    user: int = 0
+    merchant: int = 0
+    event: int = 0
+    strange_device: int = 0
+
+
 def raw_fields(
-    rng: Generator, world: World, events: pd.DataFrame, around: Surroundings, since_us: int, days: int
+    rng: Generator, world: World, events: pd.DataFrame, around: Surroundings, since_us: int, days: int, first: First
 ) -> pd.DataFrame:
     """The raw files' columns of `events` (an event frame in time order, of the `days` from `since_us` on)."""
     user, t_us, merchant = (events[name].to_numpy() for name in ("user", "t_us", "merchant"))
@@ -24,16 +36,16 @@ def raw_fields(
     is_fraud = events["scenario"].notna().to_numpy()
     label, known_us = reports.reported(rng, is_fraud, t_us, reports.label_delay_s(days * 86_400.0))
     is_money, is_cash = np.isin(kind, MONEY), kind == "withdrawal"
-    merchant_ids = _merchant_ids(rng, is_cash, merchant, country)
+    merchant_ids = _merchant_ids(rng, is_cash, merchant, country, first)
     category = np.where(is_cash, "cash", CATEGORIES[world.merchant_category[merchant]])
-    session = _numbered("s-", user * 100_000 + (t_us - t_us.min()) // HALF_HOUR_US)
+    session = _numbered("s-", (user + first.user) * 100_000 + (t_us - t_us.min()) // HALF_HOUR_US)
     fields = {
-        "id": _numbered("t-", np.arange(len(events))),
+        "id": _numbered("t-", np.arange(len(events)) + first.event),
         "happened_at": _iso(t_us),
         "arrived_at": _iso(_arrivals(rng, t_us)),
-        "customer": _numbered("u-", user),
+        "customer": _numbered("u-", user + first.user),
         "merchant": merchant_ids,
-        "device": _device_ids(world, events, channel, merchant_ids),
+        "device": _device_ids(events, channel, merchant_ids, first),
         "kind": kind,
         "category": _only((merchant >= 0) | is_cash, category),
         "channel": channel,
@@ -80,20 +92,20 @@ def _arrivals(rng: Generator, t_us: np.ndarray) -> np.ndarray:
     return t_us + lag_us.astype(np.int64)
 
 
-def _device_ids(world: World, events: pd.DataFrame, channel: np.ndarray, merchant_ids: np.ndarray) -> np.ndarray:
+def _device_ids(events: pd.DataFrame, channel: np.ndarray, merchant_ids: np.ndarray, first: First) -> np.ndarray:
     """A merchant's terminal where the card was present, else the user's own device or the attacker's."""
-    own = events["user"].to_numpy() * DEVICES_A_USER + events["device"].to_numpy().clip(0)
-    strange = world.users * DEVICES_A_USER + events["attack"].fillna(0).to_numpy().astype(np.int64)
+    own = (events["user"].to_numpy() + first.user) * DEVICES_A_USER + events["device"].to_numpy().clip(0)
+    strange = first.strange_device + events["attack"].fillna(0).to_numpy().astype(np.int64)
     personal = _numbered("d-", np.where(events["device"].to_numpy() < 0, strange, own))
     terminal = "terminal-" + merchant_ids.astype(str).astype(object)
     return np.where(np.isin(channel, ("card_present", "atm")), terminal, personal)
 
 
-def _merchant_ids(rng: Generator, is_cash: np.ndarray, merchant: np.ndarray, country: np.ndarray) -> np.ndarray:
+def _merchant_ids(rng: Generator, is_cash: np.ndarray, merchant: np.ndarray, country: np.ndarray, first: First) -> np.ndarray:
     number = np.char.mod("-%d", rng.integers(0, ATMS_A_COUNTRY, len(merchant))).astype(object)
     return _only(
         (merchant >= 0) | is_cash,
-        np.where(is_cash, "atm-" + country.astype(object) + number, _numbered("m-", merchant)),
+        np.where(is_cash, "atm-" + country.astype(object) + number, _numbered("m-", merchant + first.merchant)),
     )
 
 
