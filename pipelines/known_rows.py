@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from feast import FeatureView
 
 from plumbline.event_log import read_rows
+from plumbline.spec import join_keys_of
 from plumbline.view_spec import LogSource
 
 TIMES = ("event_timestamp", "created_timestamp")
@@ -35,8 +36,8 @@ def _rows_by_entity(
     view: FeatureView, source: LogSource, answers: Sequence[Mapping[str, Any]]
 ) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """The rows of the answers' entities, oldest first."""
-    table = read_rows(source, [field.name for field in view.features], join_keys=view.join_keys)
-    for key in view.join_keys:
+    table = read_rows(source, [field.name for field in view.features], join_keys=join_keys_of(view))
+    for key in join_keys_of(view):
         wanted = pa.array([answer["entity_row"][key] for answer in answers], table[key].type)
         table = table.filter(pc.is_in(table[key], value_set=wanted))
     rows = defaultdict(list)
@@ -46,7 +47,7 @@ def _rows_by_entity(
 
 
 def _entity(view: FeatureView, row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[key] for key in view.join_keys)
+    return tuple(row[key] for key in join_keys_of(view))
 
 
 def _row_used(rows: Sequence[dict[str, Any]], position: Mapping[str, str]) -> dict[str, Any] | None:

@@ -61,6 +61,7 @@ def world(tmp_path_factory, own_store):
     settings.profiles_path.mkdir()
     pq.write_table(pa.table({name: [value] for name, value in profile.items()}), settings.profiles_path / "one.parquet")
     rates = {"event_timestamp": now - timedelta(days=1), "created_timestamp": now - timedelta(days=1), "policy_rate": 2.5}
+    rates |= {"is_promotion": 1}
     (settings.events_dir / "market").mkdir()
     pq.write_table(pa.table({name: [value] for name, value in rates.items()}), settings.events_dir / "market" / "one.parquet")
     store = apply_definitions(settings)
@@ -84,6 +85,17 @@ def test_every_feature_of_an_answer_is_recomputed_equal(world, answer):
     assert answer["features"][COUNT] == 4
     assert answer["features"]["user_profile__credit_score"] == 700
     assert recompute(world[1], answer)["transaction_context__amount_cents"] == 450
+
+
+def test_of_the_market_models_take_what_recurs_and_names_no_date(world, answer):
+    services = {service.name: service.feature_view_projections for service in world[1].list_feature_services()}
+    of_market = {
+        name: [field.name for view in views for field in view.features if view.name == "market"]
+        for name, views in services.items()
+    }
+
+    assert of_market == {"transaction_fraud_v1": ["is_promotion"], "account_risk_v1": [], "credit_default_v1": []}
+    assert answer["features"]["market__is_promotion"] == 1
 
 
 def test_the_rates_of_a_day_join_training_rows_from_the_instant_they_were_published_and_are_read_online(world):

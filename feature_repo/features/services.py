@@ -4,6 +4,7 @@ from feast import FeatureService
 
 from feature_repo.features.device_activity import device_activity
 from feature_repo.features.device_chargebacks import device_chargebacks
+from feature_repo.features.market import recurring_days
 from feature_repo.features.merchant_activity import merchant_activity
 from feature_repo.features.merchant_chargebacks import merchant_chargebacks
 from feature_repo.features.transaction_context import transaction_context
@@ -32,6 +33,7 @@ transaction_fraud_v1 = FeatureService(
         device_chargebacks,
         user_merchant,
         user_device,
+        *recurring_days(),
         transaction_context,
     ],
     description="Is this transaction fraud? Needs its user, merchant, device and own columns.",
