@@ -15,9 +15,11 @@ from feast.data_source import PushMode
 from feast.errors import PushSourceNotFoundException
 from feast.feature_service import FeatureService
 from feast.feature_view import FeatureView
+from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from feast.saved_dataset import SavedDataset
 from feast.stream_feature_view import StreamFeatureView
 from feast.utils import _get_cached_request_context
 
@@ -97,6 +99,21 @@ class FeatureStore(feast.FeatureStore):
     ) -> None:
         """push, as a coroutine; it blocks for one round trip or two."""
         self.push(push_source_name, df, allow_registry_cache, to, transform_on_write)
+
+    def create_saved_dataset(self, from_: RetrievalJob, name: str, *args: Any, **kwargs: Any) -> SavedDataset:
+        """Feast's, and what is saved is read back whole: all columns of the entity rows, all rows that have a time.
+
+        Feast forgets the join keys of windowed views beside others, and reads a set that replaces one of its name in the range
+        of time of that one.
+        """
+        dataset = super().create_saved_dataset(from_, name, *args, **kwargs)
+        asked = from_.metadata
+        assert asked is not None
+        dataset.join_keys = list(asked.keys)
+        dataset.min_event_timestamp, dataset.max_event_timestamp = asked.min_event_timestamp, asked.max_event_timestamp
+        self.registry.delete_saved_dataset(name, self.project, commit=False)
+        self.registry.apply_saved_dataset(dataset, self.project)
+        return dataset.with_retrieval_job(self._get_provider().retrieve_saved_dataset(self.config, dataset))
 
     def positions(self, view: str) -> dict[int, int]:
         """Partition -> last offset that every shard of the online store has applied to a windowed view.

@@ -23,8 +23,9 @@ from engine_lab import (
     row,
     to_frame,
 )
-from feast import FeatureService, Field, RequestSource, StreamFeatureView
+from feast import FeatureService, FeatureView, Field, RequestSource, StreamFeatureView
 from feast.aggregation import Aggregation
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String
 from histories import examples, histories
@@ -162,6 +163,35 @@ def test_a_view_may_be_read_online_under_other_join_keys(lab, store):
 
     assert answer["receiver__amount_cents_count_10m"] == [1, 2]
     assert answer["sender__amount_cents_count_10m"] == [2, 0]
+
+
+def test_a_saved_set_is_read_back_with_all_columns_of_its_entity_rows(tmp_path, redis_server):
+    lab = Lab(tmp_path, redis_server)
+    lab.write([event(NOON - SECOND, category="shoes")])
+    source = lab.source()
+    tastes = FeatureView(
+        name="tastes", entities=[ENTITIES["user_id"]], schema=[Field(name="category", dtype=String)], source=source.batch_source
+    )
+    store = lab.open()
+    store.apply([*ENTITIES.values(), source, tastes, *(view.declared(source) for view in VIEWS)])
+    asked = to_frame([row(NOON)]).assign(is_fraud=[True])
+    job = store.get_historical_features(asked, ["tastes:category", "by_device:amount_cents_max_3d"])
+
+    store.create_saved_dataset(job, "march", SavedDatasetFileStorage(str(tmp_path / "march.parquet")))
+
+    pd.testing.assert_frame_equal(store.get_saved_dataset("march").to_df(), job.to_df(), check_like=True, check_dtype=False)
+
+
+def test_a_saved_set_that_replaces_another_is_read_back_whole(lab, store, tmp_path):
+    lab.write([event(NOON - SECOND)])
+    storage = SavedDatasetFileStorage(str(tmp_path / "set.parquet"))
+
+    for at in (NOON, NOON + 60 * SECOND):
+        job = store.get_historical_features(to_frame([row(at)]), ["by_user:amount_cents_sum_10m"])
+        saved = store.create_saved_dataset(job, "set", storage, allow_overwrite=True)
+
+        assert list(saved.to_df()["amount_cents_sum_10m"]) == [100]
+        assert list(store.get_saved_dataset("set").to_df()["amount_cents_sum_10m"]) == [100]
 
 
 def test_read_online_answers_what_feasts_own_path_answers(lab, store):
