@@ -207,10 +207,10 @@ class WindowedOnlineStore(OnlineStore):
     ) -> None:
         """All views of a request in one round trip; a null join key reads as the empty history."""
         at_us = read_instant_us()
-        reads = []
+        reads, rows = [], max(map(len, join_key_values.values()), default=0)
         for view, _ in grouped_refs:
             values = utils._get_table_entity_values(view, entity_name_to_join_key_map, join_key_values)
-            reads.append(self.read_request(config, view, entities_of(view, values)))
+            reads.append(self.read_request(config, view, entities_of(view, values, rows)))
         answers = self.reader(config).read(reads, at_us)
         collected = answers_of_this_read.get()
         for (view, names), read, of_view in zip(grouped_refs, reads, answers, strict=True):

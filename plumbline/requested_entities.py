@@ -7,6 +7,7 @@ from feast import FeatureView
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
 from feast.protos.feast.types.Value_pb2 import Value as ValueProto
 
+from plumbline.spec import join_keys_of
 from plumbline.value_codec import EVERYBODY, entity_bytes
 from plumbline.value_proto import plain_value
 
@@ -21,8 +22,10 @@ def columnar(entity_rows: list[dict[str, Any]] | Mapping[str, Any]) -> Mapping[s
     return {name: [row[name] for row in entity_rows] for name in names}
 
 
-def entities_of(view: FeatureView, values: Mapping[str, Sequence[ValueProto]]) -> list[bytes | None]:
+def entities_of(view: FeatureView, values: Mapping[str, Sequence[ValueProto]], rows: int) -> list[bytes | None]:
     """The entity of each row by which a view is read, None where a key is null; raises KeyError, naming what the rows lack."""
+    if not join_keys_of(view):
+        return [EVERYBODY] * rows
     names = list(values)
     missing = [key for key in view.join_keys if view.projection.join_key_map.get(key, key) not in names and key not in names]
     if missing:

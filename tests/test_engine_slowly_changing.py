@@ -99,9 +99,11 @@ def test_a_view_without_entities_is_the_same_row_for_whoever_asks(tmp_path, redi
     table = store.get_online_features(features, asked[:1]).to_dict()
     recomputed = store.get_historical_features(to_frame([row(to_microseconds(now))]), features).to_arrow()
     (alone,) = store.read_online(["rates:rate"], asked[:1], at=now)  # Feast has taken its key from the view meanwhile
+    beside = store.get_online_features(features, asked).to_dict()
     store.materialize(now - timedelta(days=3), now)
 
     assert alone.features == {"rates__rate": 2.5}
+    assert beside["rate"] == [2.5, 2.5]
     assert [answer.features["rates__rate"] for answer in answers] == [2.5, 2.5]
     assert store.get_online_features(features, asked[:1]).to_dict()["rate"] == [2.5]
     assert table["rate"] == recomputed["rate"].to_pylist() == [2.5]
