@@ -4,9 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.settings import Settings
+from pipelines.ingest.attribute_types import SCALED, declared_type, inferred_type, looks_like
+from pipelines.ingest.choice import SIMULATOR
+from pipelines.ingest.mapping import read_mapping
 from pipelines.simulate import history, inject, reports, scenarios
 
 DAY_S = 86_400.0
@@ -68,6 +72,22 @@ def test_a_large_world_is_written_region_by_region_that_share_nothing_but_the_ma
     assert set(whole["customer"]) <= {f"u-{number}" for number in range(700)}
     assert (market.groupby("day")[["policy_rate", "eur_usd", "crypto_usd"]].nunique() == 1).all(axis=None)
     assert market["day"].nunique() == 10
+
+
+def test_profiles_and_market_of_a_large_world_have_the_types_that_those_of_a_small_one_are_read_as(
+    rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "REGION_USER_DAYS", 300)
+    history.write_raw_files(tmp_path, users=400, days=2)
+    stored = pq.read_schema(next(tmp_path.glob("part-*.parquet")))
+
+    for name, rule in read_mapping(SIMULATOR).slowly_changing.items():
+        (column,) = rule.columns
+        of_small, of_large = declared_type(rule, []), declared_type(rule, [stored.field(column).type])
+        are_integers, are_numbers = (all(kinds) for kinds in zip(*map(looks_like, rows[column].dropna()), strict=True))
+        read = inferred_type(of_small, has_values=True, all_integers=are_integers, all_numbers=are_numbers)
+
+        assert of_large in (read, SCALED), name
 
 
 def test_every_event_has_one_id_and_arrives_after_it_happened(rows: pd.DataFrame) -> None:

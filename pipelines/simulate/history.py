@@ -29,6 +29,12 @@ LEAST_USERS, LEAST_MERCHANTS = 200, 60
 REGION_DEVICES = 1_000_000
 """Attackers' devices of a region are numbered within so many."""
 
+NUMBERS = {
+    **dict.fromkeys(("credit_score", "account_age_days", "is_promotion"), pa.int64()),
+    **dict.fromkeys(("policy_rate", "eur_usd", "crypto_usd"), pa.float64()),
+}
+"""Types in Parquet of what is no text there: a load believes the files, where it reads the types of CSV from all texts."""
+
 FILES = 8
 ATTACKS_A_USER_DAY = 600 / 3_000 / 120
 NEW_ACCOUNT_DAYS = 365
@@ -38,7 +44,7 @@ UNEXPLAINED = 0.0006
 def write_raw_files(folder: Path, users: int, days: int, seed: int = SEED, say: Callable[[str], None] | None = None) -> int:
     """Write the whole history anew; returns the number of events.
 
-    Times are RFC 3339 in UTC, amounts in currency units with two decimals, all as text; an empty field (in Parquet null) is
+    Times are RFC 3339 in UTC, amounts in currency units with two decimals, both as text; an empty field (in Parquet null) is
     absent. A world of one region is part-NN.csv.gz in time order, a larger one a Parquet file a region, said as it is done.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +69,7 @@ def _write_regions(folder: Path, regions: int, users: int, days: int, seed: int,
     for number, (begin, end) in enumerate(pairwise(begins.tolist())):
         first = First(begin, begin + number * LEAST_MERCHANTS, written, attackers + number * REGION_DEVICES)
         rows = raw_rows(np.random.default_rng((seed, number)), end - begin, days, around, first)
-        pq.write_table(_texts(rows), folder / f"part-{number:05d}.parquet", compression="zstd")
+        pq.write_table(_with_numbers(_texts(rows)), folder / f"part-{number:05d}.parquet", compression="zstd")
         written += len(rows)
         say(f"  {written:,} events, {end / users:.0%} of the users")
     return written
@@ -96,6 +102,10 @@ def _around(rng: Generator, days: int) -> Surroundings:
 
 def _texts(rows: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(rows, pa.schema([(name, pa.string()) for name in rows]), preserve_index=False)
+
+
+def _with_numbers(texts: pa.Table) -> pa.Table:
+    return texts.cast(pa.schema([(name, NUMBERS.get(name, pa.string())) for name in texts.column_names]))
 
 
 def fraud_events(rng: Generator, world: World, since_us: int, days: int) -> pd.DataFrame:
