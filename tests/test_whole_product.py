@@ -176,6 +176,7 @@ def test_a_feature_is_declared_in_one_file_and_then_known_everywhere(product: Ch
     assert NEW_FEATURE in json.loads(next(contract.rglob("contract.json")).read_text())["features"]
 
 
+@pytest.mark.long
 def test_a_crash_of_any_process_in_the_middle_of_produce_loses_and_doubles_nothing(product: Checkout):
     before = ends_of(product)
     said = [produce_and_crash(product, name, remedy) for name, remedy in RESTARTS.items()]
