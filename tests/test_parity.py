@@ -144,6 +144,27 @@ def test_scored_answers_are_what_the_log_says(world: World, tmp_path: Path):
     assert answers[0]["features"][COUNT] == 3
 
 
+def test_what_training_knew_and_the_fold_had_not_applied_yet_is_the_effect_of_lag_and_no_mismatch(world: World):
+    world.deliver("lena")
+    in_time = world.answer("lena")
+    world.deliver("lena", to_state=False, amount_cents=12_345)
+    late = world.answer("lena") | {"request_id": "r-late"}
+
+    with parity_of(world) as parity:
+        world.decide(in_time)
+        world.decide(late)
+        code = once(parity, within_s=0, say=lambda _: None)
+    effect = parity.tally.effect_of_lag
+    report = json.loads((world.settings.reports_path / "parity.json").read_text())
+
+    assert (code, parity.tally.equal, parity.tally.different) == (0, 2, 0)
+    assert (late["features"][COUNT], in_time["features"][COUNT]) == (1, 1)
+    assert (effect.answers, effect.answers_that_differ) == (2, 1)
+    assert effect.values == len(in_time["features"]) + len(late["features"])
+    assert 10 < effect.values_that_differ < len(late["features"])
+    assert report["effect_of_lag"] == effect._asdict()
+
+
 def test_an_answer_that_is_logged_twice_or_still_waits_to_be_sent_is_checked_once(world: World):
     sent, spooled = world.answer("anna", request_id="sent"), world.answer("berta", request_id="spooled")
     spool = world.settings.data_dir / "spool" / "decisions.jsonl"

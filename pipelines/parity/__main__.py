@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from kafka.errors import KafkaError
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from feature_repo import metrics_page
 from feature_repo.settings import Settings
 from pipelines.parity.answers import Answers
+from pipelines.parity.lag import effect_of_lag
 from pipelines.parity.parity_metrics import ParityMetrics
 from pipelines.parity.tally import Tally
 from pipelines.parity.topic_rows import TopicRows
@@ -54,6 +56,14 @@ class Parity:
         self.tally.unreadable = self._answers.unreadable
         self._write_report()
 
+    def compare_with_training(self) -> None:
+        """The effect of lag on the answers that were compared last, for the report; none where a sum leaves int64."""
+        from feature_repo import open_store
+
+        with suppress(OverflowError):
+            self.tally.effect_of_lag = effect_of_lag(open_store(self._settings), list(self.tally.latest))
+        self._write_report()
+
     def close(self) -> None:
         self._answers.close()
 
@@ -88,6 +98,8 @@ def once(parity: Parity, within_s: float, say: Say) -> int:
     while parity.tally.pending and time.monotonic() < deadline:
         time.sleep(LOOK_EVERY_S)
         parity.check()
+    if parity.tally.latest:
+        parity.compare_with_training()
     _tell(parity.tally, say)
     return 1 if parity.tally.different else 0
 
@@ -119,6 +131,8 @@ def _tell(tally: Tally, say: Say) -> None:
     for cause, count in tally.mismatches.items():
         if count:
             say(f"{count:,} values differ: {cause}")
+    if tally.effect_of_lag is not None:
+        say(f"effect of lag: {tally.effect_of_lag}")
     say(f"parity: {tally.said()}")
 
 

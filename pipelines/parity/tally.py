@@ -1,17 +1,20 @@
 """What parity has found so far: totals, differences by cause, and the answers that wait for the log."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.parity.causes import CAUSES, UNEXPLAINED, Cause, Unlogged, causes
+from pipelines.parity.lag import EffectOfLag
 from pipelines.recompute import Checked, NotYetInLogError, compare_all
 from plumbline import FeatureStore
 
 MOST_EXPLAINED = 50
 """Answers that are looked into; to name a cause takes many evaluations, and further answers rarely have a new one."""
 MOST_EXAMPLES = 50
+LATEST = 2_000
+"""Checked answers that are kept, for the effect of lag."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Mismatch:
 
 @dataclass
 class Tally:
-    """Counts of answers and of their values; `pending` are the answers whose positions the log has not reached."""
+    """Counts of answers and of their values; `pending` are the answers whose positions the log has not reached, `latest` those
+    that were compared last."""
 
     answers: int = 0
     equal: int = 0
@@ -48,6 +52,8 @@ class Tally:
     unverifiable: Counter[str] = field(default_factory=Counter)
     examples: list[Mismatch] = field(default_factory=list)
     pending: list[Mapping[str, Any]] = field(default_factory=list)
+    latest: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=LATEST))
+    effect_of_lag: EffectOfLag | None = None
     waits_for: str = ""
     explained: int = 0
 
@@ -68,6 +74,7 @@ class Tally:
                 self.unverifiable[str(checked.problem)] += 1
             else:
                 self.values += len(checked.compared)
+                self.latest.append(checked.answer)
                 found += self._differences(store, checked, unlogged)
         self.examples += found[: MOST_EXAMPLES - len(self.examples)]
         return found
@@ -111,5 +118,6 @@ class Tally:
             "mismatches": self.different_values,
             "by_cause": dict(self.mismatches),
             "by_reason": dict(self.unverifiable),
+            "effect_of_lag": self.effect_of_lag and self.effect_of_lag._asdict(),
             "examples": [str(mismatch) for mismatch in self.examples],
         }
