@@ -27,8 +27,9 @@ class EffectOfLag(NamedTuple):
     values_that_differ: int
 
     def __str__(self) -> str:
-        values = f"{self.values_that_differ:,} of {self.values:,} values, in {self.answers_that_differ:,} of {self.answers:,} answers"
-        return f"{values}, are not what training says of the same instants"
+        values = f"{self.values_that_differ:,} of {self.values:,} values"
+        answers = f"{self.answers_that_differ:,} of {self.answers:,} answers"
+        return f"{values}, in {answers}, are not what training says of the same instants"
 
 
 def effect_of_lag(store: FeatureStore, answers: Sequence[Mapping[str, Any]]) -> EffectOfLag:
