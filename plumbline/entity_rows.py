@@ -53,9 +53,8 @@ def entity_rows(entity_df: pd.DataFrame | pa.Table) -> EntityRows:
         table = entity_df
     else:
         name = infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
-        table = pa.Table.from_pandas(
-            _with_parsed(entity_df, name), preserve_index=False, nthreads=1
-        )  # threads would wait for the GIL
+        # one thread: several would wait for the GIL
+        table = pa.Table.from_pandas(_with_parsed(entity_df, name), preserve_index=False, nthreads=1)
     column = table[name]
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp(column.type.unit, tz="UTC"))

@@ -65,7 +65,7 @@ class _Made(NamedTuple):
 
 def _log_rows(part: Timeline, places: np.ndarray) -> np.ndarray:
     """Rows of the log for places of a part, -1 for none."""
-    return np.where(places < 0, -1, part.event_order[np.where(places < 0, 0, places)]) if len(part.event_order) else places
+    return np.where(places < 0, -1, part.event_order[places]) if len(part.event_order) else places
 
 
 @kernel

@@ -54,22 +54,26 @@ def evaluate(
     logs = {window.column: LogColumn(window, events[window.column]) for window in spec.windows}
     features = {window.name: FeatureColumn(spec, window, logs[window.column], rows, line) for window in spec.windows}
 
-    def fill(part: "_Part") -> None:
-        for window in part.windows:
-            features[window.name].put(part.line, result_of(window.function, part.columns[window.column], part.slid(window)))
+    def fill(task: "_Task") -> None:
+        part, windows = task
+        slid = {tail: part.slid(*tail) for tail in dict.fromkeys(map(_tail, windows))}
+        for window in windows:
+            column = part.columns[window.column]
+            features[window.name].put(part.line, result_of(window.function, column, slid[_tail(window)]))
 
     with ThreadPoolExecutor(max_workers=threads or os.cpu_count()) as pool:
-        for _ in pool.map(fill, _parts(spec, line, logs, created_us)):
+        parts = (_Part(part, logs, created_us) for part in line.parts(PART))
+        for _ in pool.map(fill, _tasks(parts, spec.windows)):
             pass
     return pa.table([feature.column() for feature in features.values()], names=list(features))
 
 
-def _parts(spec: "ViewSpec", line: Timeline, logs: dict[str, LogColumn], created_us: np.ndarray | None) -> Iterator["_Part"]:
+def _tasks(parts: Iterator["_Part"], windows: Sequence["WindowSpec"]) -> Iterator["_Task"]:
     """The work of a call. An entity that is large for itself is shared out by windows."""
-    by_tail = [tuple(windows) for _, windows in groupby(sorted(spec.windows, key=_tail), _tail)]
-    for part in line.parts(PART):
-        for windows in by_tail if len(part.event_us) + len(part.row_us) > 2 * PART else [spec.windows]:
-            yield _Part(part, windows, logs, created_us)
+    by_tail = [tuple(alike) for _, alike in groupby(sorted(windows, key=_tail), _tail)]
+    for part in parts:
+        for share in by_tail if part.is_large else [windows]:
+            yield part, share
 
 
 def _tail(window: "WindowSpec") -> tuple[int, int]:
@@ -77,20 +81,21 @@ def _tail(window: "WindowSpec") -> tuple[int, int]:
 
 
 class _Part:
-    """Some windows over some entities; what they need of the log is gathered when it is asked for."""
+    """Some entities of a timeline; what windows need of the log is gathered when it is asked for, once for all of them."""
 
-    def __init__(
-        self, line: Timeline, windows: Sequence["WindowSpec"], logs: dict[str, LogColumn], created_us: np.ndarray | None
-    ) -> None:
-        self.line, self.windows, self._logs, self._created_us = line, windows, logs, created_us
-        self._slid: dict[tuple[int, int], Window] = {}
+    def __init__(self, line: Timeline, logs: dict[str, LogColumn], created_us: np.ndarray | None) -> None:
+        self.line, self._logs, self._created_us = line, logs, created_us
+
+    @property
+    def is_large(self) -> bool:
+        return len(self.line.event_us) + len(self.line.row_us) > 2 * PART
 
     @cached_property
     def columns(self) -> dict[str, Column]:
-        """The columns of the windows."""
+        """The columns of the view's windows."""
         late, _ = self._late
         seen = ~late if late.any() else None
-        return {window.column: Column(self._logs[window.column], self.line.event_order, seen) for window in self.windows}
+        return {name: Column(log, self.line.event_order, seen) for name, log in self._logs.items()}
 
     @cached_property
     def _late(self) -> tuple[np.ndarray, Late]:
@@ -98,10 +103,11 @@ class _Part:
             return no_late(self.line)
         return find_late(self.line, self._created_us[self.line.event_order])
 
-    def slid(self, window: "WindowSpec") -> Window:
-        """The runs of events that a window slides over, once for all features that have it."""
-        line, tail = self.line, _tail(window)
-        if tail not in self._slid:
-            begins = window_begins(line.event_us, line.event_starts, line.row_us, line.row_starts, *tail)
-            self._slid[tail] = Window(begins, line.ends, ~self._late[0], self._late[1])
-        return self._slid[tail]
+    def slid(self, window_us: int, slide_us: int) -> Window:
+        """The runs of events that a window slides over."""
+        line = self.line
+        begins = window_begins(line.event_us, line.event_starts, line.row_us, line.row_starts, window_us, slide_us)
+        return Window(begins, line.ends, ~self._late[0], self._late[1])
+
+
+_Task = tuple[_Part, Sequence["WindowSpec"]]

@@ -20,12 +20,12 @@ class LogColumn:
     def __init__(self, window: "WindowSpec", values: pa.ChunkedArray):
         self.name = window.column
         self.kind = window.kind
-        self.array = _declared(values, window).combine_chunks()
+        self._array = _declared(values, window).combine_chunks()
 
     @cached_property
     def valid(self) -> np.ndarray | None:
-        """Where a value is not null (NaN is null); None where none is."""
-        present = valid_mask(self.array)
+        """Where a value is not null (NaN is null); None where every value is there."""
+        present = valid_mask(self._array)
         if self.kind == "float":
             present = present & ~np.isnan(self.numbers)
         return None if present.all() else present
@@ -34,8 +34,8 @@ class LogColumn:
     def numbers(self) -> np.ndarray:
         """int64, uint64 or float64 values; without meaning where not valid."""
         if self.kind == "float":
-            return _numbers(self.array, pa.float64())
-        return _numbers(self.array, pa.uint64() if self.array.type == pa.uint64() else pa.int64())
+            return _numbers(self._array, pa.float64())
+        return _numbers(self._array, pa.uint64() if self._array.type == pa.uint64() else pa.int64())
 
     @cached_property
     def furthest(self) -> int:
@@ -46,10 +46,10 @@ class LogColumn:
 
     def take(self, rows: np.ndarray) -> pa.Array:
         """The log's own values at rows; null for a negative one."""
-        if not len(self.array):
-            return pa.nulls(len(rows), self.array.type)
+        if not len(self._array):
+            return pa.nulls(len(rows), self._array.type)
         missing = rows < 0
-        return self.array.take(pa.array(np.where(missing, 0, rows), mask=missing))
+        return self._array.take(pa.array(np.where(missing, 0, rows), mask=missing))
 
 
 class Column:
