@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ from plumbline.online_reading import EntityAnswer
 from plumbline.online_store import WindowedOnlineStore, answers_of_this_read
 from plumbline.pushing import not_yet_logged, push_rows
 from plumbline.spec import is_windowed, log_source
+from plumbline.store_client import as_dict
 from plumbline.value_codec import entity_bytes
 from plumbline.value_proto import plain_value
 from plumbline.view_spec import DeclarationError, LogSource
@@ -124,7 +125,7 @@ class FeatureStore(feast.FeatureStore):
         keyspace = self._online_store.keyspace(self.config)
         shards = [keyspace.positions(spec, shard) for shard in range(keyspace.shards)]
         answers = self._online_store.writer(self.config).pipeline(("HGETALL", key) for key in shards)
-        known = [{name.decode(): int(value) for name, value in _pairs(answer)} for answer in answers]
+        known = [{name.decode(): int(value) for name, value in as_dict(answer).items()} for answer in answers]
         partitions = set.intersection(*(set(fields) for fields in known)) - {HISTORY, REACH}
         return {int(p): min(fields[p] for fields in known) for p in sorted(partitions, key=int)}
 
@@ -337,10 +338,3 @@ def _warn_of_rejected(source: LogSource, too_late: int, refused: int) -> None:
             "5 minutes ahead; no window counts them.",
             source.name, too_late, source.allowed_lateness_us / 1e6, refused,
         )  # fmt: skip
-
-
-def _pairs(answer: object) -> Iterable[tuple[bytes, bytes]]:
-    if isinstance(answer, dict):
-        return answer.items()
-    flat = list(answer or ())
-    return zip(flat[::2], flat[1::2], strict=True)

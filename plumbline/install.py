@@ -19,7 +19,7 @@ from plumbline.log_times import int64_values
 from plumbline.pushing import without_logged
 from plumbline.state import fold
 from plumbline.state_words import FENCE, GENERATION, NEVER, STAMP_BYTES, StateUnreadable, check, header_word
-from plumbline.store_client import INSTALL, Commit, PositionMove, StateWrite, StoreClient, new_revision
+from plumbline.store_client import INSTALL, Commit, PositionMove, StateWrite, StoreClient, as_dict, new_revision
 
 CHUNK = 4_000
 """Entities whose states are computed and written together."""
@@ -194,7 +194,7 @@ class Installer:
     def _positions(self) -> list[dict[bytes, bytes]]:
         shards = range(self._keyspace.shards)
         answers = self._client.pipeline(("HGETALL", self._keyspace.positions(self._layout.spec, s)) for s in shards)
-        return [_as_dict(answer) for answer in answers]
+        return [as_dict(answer) for answer in answers]
 
     def _move_positions(self, cut: LogCut) -> None:
         """In every shard: partitions to where the log was read (back only where states were lost), generation and reach."""
@@ -249,14 +249,7 @@ def _moves(key: str, known: Mapping[bytes, bytes], cut: LogCut) -> Iterator[Posi
 
 
 def _slots(answer: object) -> dict[str, bytes]:
-    return {slot.decode(): data for slot, data in _as_dict(answer).items()}
-
-
-def _as_dict(answer: object) -> dict[bytes, bytes]:
-    if isinstance(answer, dict):
-        return answer
-    flat = list(answer or ())
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    return {slot.decode(): data for slot, data in as_dict(answer).items()}
 
 
 def _literal(pattern: str) -> str:

@@ -11,7 +11,7 @@ from plumbline.keyspace import REACH as REACH_FIELD
 from plumbline.layout import Layout
 from plumbline.state import IntegerOverflow, window_values
 from plumbline.state_words import FENCE, GENERATION, NEVER, RAW_ROWS, REACH, header_word
-from plumbline.store_client import StoreClient
+from plumbline.store_client import StoreClient, as_dict
 from plumbline.view_spec import ViewSpec
 
 Positions = dict[str, int | str]
@@ -91,9 +91,9 @@ class OnlineReader:
                 + [("HGETALL", key) for key in windowed]
             )
         )
-        positions = {key: _as_dict(next(answers)) for key in position_keys}
+        positions = {key: as_dict(next(answers)) for key in position_keys}
         rows = {key: next(answers) for key in versioned}
-        states = {key: _as_dict(next(answers)) for key in windowed}
+        states = {key: as_dict(next(answers)) for key in windowed}
         return [
             [_versioned_answer(read, None if key is None else rows[key], at_us) for key in of_read.entities]
             if isinstance(read, VersionedRead)
@@ -109,7 +109,7 @@ class OnlineReader:
     def slots(self, layouts: Sequence[Layout], entity: bytes) -> list[Mapping[bytes, bytes]]:
         """The states of one entity as they are stored, a slot each, for every view. One round trip."""
         keys = [self._keyspace.state(layout.spec, entity) for layout in layouts]
-        return [_as_dict(answer) for answer in self._client.pipeline(("HGETALL", key) for key in keys)]
+        return [as_dict(answer) for answer in self._client.pipeline(("HGETALL", key) for key in keys)]
 
     def _keys(self, read: WindowedRead | VersionedRead) -> _Keys:
         if isinstance(read, VersionedRead):
@@ -191,11 +191,3 @@ def _refuse(view: str, reach_us: int, at_us: int) -> None:
         f"View '{view}' cannot be read as of {from_microseconds(at_us).isoformat()}: its online state reaches back to "
         f"{from_microseconds(reach_us).isoformat()}; use get_historical_features for older instants."
     )
-
-
-def _as_dict(answer: object) -> dict[bytes, bytes]:
-    """HGETALL's answer, a dict or (raw protocol) a flat list."""
-    if isinstance(answer, dict):
-        return answer
-    flat = list(answer or ())
-    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -130,7 +130,11 @@ class StoreClient:
         return StoreClient, (self._address, self._timeout_ms)
 
     def pipeline(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Run commands like ('HGETALL', key), answers in order; long lists go in several round trips."""
+        """Run commands like ('HGETALL', key), answers in order; long lists go in several round trips.
+
+        Answers are as the server gives them: as_dict reads that of HGETALL. Raises redis.ResponseError for the first command
+        that the server refuses.
+        """
         listed = list(commands)
         answers: list[Any] = []
         for start in range(0, len(listed), KEYS_A_PIPELINE):
@@ -163,30 +167,42 @@ class StoreClient:
         self.pipeline([("UNLINK", key) for key in keys])
 
     def _run(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        return pipe.execute()
+        return _without_errors(self._exchanged(commands))
 
     def _run_scripts(self, script: str, calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
         digest = _digest(script)
         answers: list[Any] = [None] * len(calls)
         pending = list(range(len(calls)))
         for _ in range(2):
-            pipe = self._redis.pipeline(transaction=False)
-            for number in pending:
-                keys, arguments = calls[number]
-                pipe.execute_command("EVALSHA", digest, len(keys), *keys, *arguments)
-            for number, answer in zip(pending, pipe.execute(raise_on_error=False), strict=True):
+            commands = [("EVALSHA", digest, len(calls[n][0]), *calls[n][0], *calls[n][1]) for n in pending]
+            for number, answer in zip(pending, self._exchanged(commands), strict=True):
                 answers[number] = answer
             pending = [number for number in pending if isinstance(answers[number], NoScriptError)]
             if not pending:
                 break
             self._redis.script_load(script)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
+        return _without_errors(answers)
+
+    def _exchanged(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The answers to commands sent together; the error with which the server refuses one is its answer.
+
+        A pipeline of redis-py looks for what to make of each answer, by its command, which takes longer than to read it.
+        """
+        if self._address.redis_type == "redis_cluster":
+            pipe = self._redis.pipeline(transaction=False)
+            for command in commands:
+                pipe.execute_command(*command)
+            return list(pipe.execute(raise_on_error=False))
+        pool = self._redis.connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            return [_answer(connection) for _ in commands]
+        except BaseException:
+            connection.disconnect()  # who has it next must not read what was meant for us
+            raise
+        finally:
+            pool.release(connection)
 
     @staticmethod
     def _guarded(call: Callable[[], Any]) -> Any:
@@ -196,6 +212,25 @@ class StoreClient:
             raise StoreUnavailable(
                 f"The online store does not answer ({error}); check `make status`, start it with `make up`."
             ) from error
+
+
+def as_dict(answer: Any) -> dict[bytes, bytes]:
+    """HGETALL's answer, which is a flat list of names and values, or a dict where redis-py made one of it."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
+
+
+def _without_errors(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, redis.ResponseError):
+            raise answer
+    return answers
 
 
 @cache
