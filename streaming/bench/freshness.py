@@ -18,7 +18,8 @@ from streaming.bench.sample import keep_sending
 from streaming.event_topics import TRANSACTIONS
 
 FEATURE = "user_activity:event_id_count_1d"
-LOOK_EVERY_S = 0.0005
+LOOK_EVERY_S = 0.002
+"""More often, and looking takes half of a processor from what is looked at; it adds a millisecond to what is measured."""
 GIVEN_UP_AFTER_S = 60.0
 UNCOUNTED = 20
 Line = dict[str, object]

@@ -87,8 +87,7 @@ def _fold_all(settings: Settings, store: FeatureStore) -> None:
         folding = Folding(Sources(store), consumer, membership, letters, FoldMetrics(), Patience(stop))
         ends = {p.partition: end - 1 for p, end in _ends(consumer).items()}
         while store.positions("user_activity") != ends:
-            for _ in range(5):
-                folding.step()
+            folding.step()
     finally:
         membership.close()
         consumer.close(autocommit=False)
