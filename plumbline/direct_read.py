@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import pyarrow as pa
 from feast import FeatureView, RepoConfig, ValueType
@@ -45,6 +45,11 @@ class ViewRead:
     features: list[str]
     values: Callable[[EntityAnswer], Iterable[object]]
 
+    @cached_property
+    def entity(self) -> tuple[object, ...]:
+        """What the view's entities are made of: the same for views that share them."""
+        return (*self.join_keys, *self.keys.items())
+
 
 @dataclass(frozen=True)
 class DirectRead:
@@ -61,15 +66,16 @@ class DirectRead:
 
     def entities(self, rows: Sequence[Mapping[str, object]]) -> list[list[bytes | None]] | None:
         """The entity of each row, a list a view; None where Feast must have its say: a key that lacks or is of another type."""
-        found = []
-        everybody: list[bytes | None] = [EVERYBODY] * len(rows)
+        found: dict[tuple[object, ...], list[bytes | None]] = {}
         for view in self.views:
+            if view.entity in found:
+                continue
             columns = [[row.get(key, _ABSENT) for row in rows] for key in view.keys]
             for values, kind in zip(columns, view.keys.values(), strict=True):
                 if not all(value is None or type(value) is kind for value in values):
                     return None
-            found.append(entity_bytes(view.join_keys, columns) if columns else everybody)
-        return found
+            found[view.entity] = entity_bytes(view.join_keys, columns) if columns else [EVERYBODY] * len(rows)
+        return [found[view.entity] for view in self.views]
 
     def given(self, rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]] | None:
         """What the rows give to the transforms, a column each; None where Feast must have its say."""

@@ -9,10 +9,12 @@ from plumbline.instant import AsOfTooOld, from_microseconds
 from plumbline.keyspace import HISTORY, PUSH, Keyspace
 from plumbline.keyspace import REACH as REACH_FIELD
 from plumbline.layout import Layout
-from plumbline.state import IntegerOverflow, window_values
+from plumbline.state import IntegerOverflow, values_of_views
 from plumbline.state_words import FENCE, GENERATION, NEVER, RAW_ROWS, REACH, header_word
 from plumbline.store_client import StoreClient, as_dict
 from plumbline.view_spec import ViewSpec
+
+_REACH = REACH_FIELD.encode()
 
 Positions = dict[str, int | str]
 """What an answer rests on: partition -> last offset applied, 'history' -> generation, 'push' -> revision where rows were
@@ -94,16 +96,26 @@ class OnlineReader:
         positions = {key: as_dict(next(answers)) for key in position_keys}
         rows = {key: next(answers) for key in versioned}
         states = {key: as_dict(next(answers)) for key in windowed}
+        slots = [
+            [] if of_read.versioned else [{} if key is None else states[key] for key in of_read.entities] for of_read in keys
+        ]
+        stored = [
+            (read.layout, [list(of_entity.values()) for of_entity in of_read])
+            for read, of_read in zip(reads, slots, strict=True)
+            if isinstance(read, WindowedRead)
+        ]
+        values = iter(values_of_views(stored, at_us))
         return [
             [_versioned_answer(read, None if key is None else rows[key], at_us) for key in of_read.entities]
             if isinstance(read, VersionedRead)
             else _windowed_answers(
-                read.layout,
+                read.layout.spec,
                 [{} if key is None else positions[key] for key in of_read.positions],
-                [{} if key is None else states[key] for key in of_read.entities],
+                of_slots,
+                next(values),
                 at_us,
             )
-            for read, of_read in zip(reads, keys, strict=True)
+            for read, of_read, of_slots in zip(reads, keys, slots, strict=True)
         ]
 
     def slots(self, layouts: Sequence[Layout], entity: bytes) -> list[Mapping[bytes, bytes]]:
@@ -128,16 +140,17 @@ class OnlineReader:
 
 
 def _windowed_answers(
-    layout: Layout, known: Sequence[Mapping[bytes, bytes]], slots: Sequence[Mapping[bytes, bytes]], at_us: int
+    spec: ViewSpec,
+    known: Sequence[Mapping[bytes, bytes]],
+    slots: Sequence[Mapping[bytes, bytes]],
+    values: Sequence[list[object]],
+    at_us: int,
 ) -> list[EntityAnswer]:
-    values = window_values(layout, [list(states.values()) for states in slots], at_us)
+    """Of entities with what their shard has applied, their states and their values."""
     answers = []
     for of_view, states, of_entity in zip(known, slots, values, strict=True):
-        reaches = [
-            int(of_view.get(REACH_FIELD.encode(), NEVER)),
-            *(header_word(data, REACH) for data in states.values()),
-        ]
-        _check_reach(layout.spec, reaches, at_us)
+        reaches = [int(of_view.get(_REACH, NEVER)), *(header_word(data, REACH) for data in states.values())]
+        _check_reach(spec, reaches, at_us)
         overflows = [str(value) for value in of_entity if isinstance(value, IntegerOverflow)]
         plain = [None if isinstance(value, IntegerOverflow) else value for value in of_entity] if overflows else of_entity
         answers.append(EntityAnswer(bool(states), _effective_positions(of_view, states), plain, overflows=overflows))

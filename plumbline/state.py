@@ -84,17 +84,35 @@ def window_values(layout: Layout, entities: Sequence[Sequence[bytes]], at_us: in
     An integer sum that leaves int64 is the IntegerOverflow itself, for the caller to count and to answer with null.
     Raises StateUnreadable for a damaged state.
     """
-    states, fences = joined([data for of_entity in entities for data in of_entity])
-    _refuse_unreadable(fences, layout)
-    bounds = np.array(list(accumulate(map(len, entities), initial=0)), np.int64)
+    return values_of_views([(layout, entities)], at_us)[0]
+
+
+def values_of_views(views: Sequence[tuple[Layout, Sequence[Sequence[bytes]]]], at_us: int) -> list[list[list[object]]]:
+    """window_values of several views, whose states are looked at together."""
+    states, fences = joined([data for _, entities in views for of_entity in entities for data in of_entity])
+    readable = fences.max(initial=NO_STATE) < UNREADABLE
+    found, first = [], 0
+    for layout, entities in views:
+        bounds = list(accumulate(map(len, entities), initial=first))
+        if not readable:
+            _refuse_unreadable(fences[first : bounds[-1]], layout)
+        found.append(_values(layout, states, np.array(bounds, np.int64), at_us))
+        first = bounds[-1]
+    return found
+
+
+def _values(layout: Layout, states: States, bounds: np.ndarray, at_us: int) -> list[list[object]]:
+    """Of entities whose states are bounds[e] to bounds[e + 1]."""
     values, found = read_states(layout.plan, states, bounds, at_us)
     integers, floats = values.tolist(), values.view(np.float64).tolist()
     return [
         [
-            _value(layout, w, floats[e][w] if layout.answers[w].is_float else integers[e][w], what, states.heap)
-            for w, what in enumerate(of_entity)
+            (of_floats[w] if answer.is_float else of_integers[w])
+            if what[w] == VALUE and answer.text_type is None
+            else _value(layout, w, of_integers[w], what[w], states.heap)
+            for w, answer in enumerate(layout.answers)
         ]
-        for e, of_entity in enumerate(found.tolist())
+        for of_integers, of_floats, what in zip(integers, floats, found.tolist(), strict=True)
     ]
 
 
@@ -118,11 +136,12 @@ def raw_rows_at(layout: Layout, words: np.ndarray, data: bytes) -> Rows:
     return Rows(rows, np.frombuffer(data, dtype=np.uint8)[len(data) - padded :])
 
 
-def _value(layout: Layout, w: int, value: int | float, found: int, heap: np.ndarray) -> object:
-    """The value of one window as Python has it."""
+def _value(layout: Layout, w: int, value: int, found: int, heap: np.ndarray) -> object:
+    """The value of one window as Python has it, where it is no number."""
     if found == VALUE:
         text_type = layout.answers[w].text_type
-        return value if text_type is None else from_bytes(_text(heap, int(value)), text_type)
+        assert text_type is not None
+        return from_bytes(_text(heap, value), text_type)
     if found == OVERFLOW:
         return IntegerOverflow(f"'{layout.spec.windows[w].name}' of view '{layout.spec.name}' leaves int64")
     return None
