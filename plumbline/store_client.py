@@ -184,7 +184,7 @@ class StoreClient:
         return _without_errors(answers)
 
     def _exchanged(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The answers to commands sent together; the error with which the server refuses one is its answer.
+        """The answers to commands sent together; an error of one command is its answer.
 
         A pipeline of redis-py looks for what to make of each answer, by its command, which takes longer than to read it.
         """
@@ -228,7 +228,7 @@ def _answer(connection: Any) -> Any:
 
 def _without_errors(answers: list[Any]) -> list[Any]:
     for answer in answers:
-        if isinstance(answer, redis.ResponseError):
+        if isinstance(answer, Exception):  # of a cluster also that a node is away
             raise answer
     return answers
 
