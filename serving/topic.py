@@ -8,7 +8,7 @@ import orjson
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from feature_repo.kafka_address import client_options
+from feature_repo.kafka_address import client_options, is_reachable
 
 TOPIC = "decisions"
 RETRY_AFTER_S = 2.0
@@ -23,7 +23,7 @@ class DecisionTopic:
     """
 
     def __init__(self, bootstrap_servers: str) -> None:
-        self._broker = client_options(bootstrap_servers)
+        self._address, self._broker = bootstrap_servers, client_options(bootstrap_servers)
         self._producer: KafkaProducer | None = None
         self._not_before = 0.0
         logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it repeats every failed attempt; we say it once
@@ -50,6 +50,8 @@ class DecisionTopic:
 
     def _send(self, lines: list[bytes]) -> list[bytes]:
         if self._producer is None:
+            if not is_reachable(self._address, BOOTSTRAP_MS / 1_000):
+                return lines
             self._producer = self._connected()
         futures = [self._producer.send(TOPIC, line, key=orjson.loads(line)["user_id"].encode()) for line in lines]
         self._producer.flush(timeout=2 * DELIVERY_MS / 1_000)
