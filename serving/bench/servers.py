@@ -1,4 +1,4 @@
-"""The servers that are compared, each in a process of its own: `python -m serving.bench.servers KIND PORT FOLDER STORE`.
+"""The servers that are compared, each in a process of its own: `python -m serving.bench.servers KIND PORT FOLDER STORE BROKER`.
 
 plumbline     the service, one worker
 bare          FastAPI that checks the same request and answers with constants: what there is to gain
@@ -18,25 +18,23 @@ from feature_repo.settings import LOOPBACK, Settings
 from serving.messages import ScoreRequest
 
 
-def settings_of(folder: Path, store: str) -> Settings:
-    """No broker: decisions go to the spool on disk, which is what they do while Kafka is away."""
-    return Settings.from_env(
-        {"DATA_DIR": str(folder), "REDIS_CONNECTION_STRING": store, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    )
+def settings_of(folder: Path, store: str, broker: str) -> Settings:
+    """Where nobody listens at `broker`, decisions go to the spool on disk, which is what they do while Kafka is away."""
+    return Settings.from_env({"DATA_DIR": str(folder), "REDIS_CONNECTION_STRING": store, "KAFKA_BOOTSTRAP_SERVERS": broker})
 
 
-def plumbline_app(folder: Path, store: str) -> FastAPI:
+def plumbline_app(folder: Path, store: str, broker: str) -> FastAPI:
     from serving.app import create_app
     from serving.bench.world import bound
     from serving.metrics import Metrics
     from serving.service import decision_log
 
-    settings, metrics = settings_of(folder, store), Metrics()
+    settings, metrics = settings_of(folder, store, broker), Metrics()
     opened = open_store(settings)
     return create_app(settings, opened, bound(folder / "bench-models", opened), decision_log(settings, metrics), metrics)
 
 
-def bare_app(folder: Path, store: str) -> FastAPI:
+def bare_app(folder: Path, store: str, broker: str) -> FastAPI:
     app = FastAPI()
 
     @app.post("/v1/score")
@@ -46,7 +44,7 @@ def bare_app(folder: Path, store: str) -> FastAPI:
     return app
 
 
-def feast_mlflow_app(folder: Path, store: str) -> FastAPI:
+def feast_mlflow_app(folder: Path, store: str, broker: str) -> FastAPI:
     from serving.bench.usual_way import usual_way
 
     predict = usual_way(folder / "usual", store)
@@ -63,8 +61,8 @@ KINDS = {"plumbline": plumbline_app, "bare": bare_app, "feast_mlflow": feast_mlf
 
 
 def main() -> None:
-    kind, port, folder, store = sys.argv[1:]
-    app = KINDS[kind](Path(folder), store)
+    kind, port, folder, store, broker = sys.argv[1:]
+    app = KINDS[kind](Path(folder), store, broker)
     app.add_api_route("/started", lambda: {"kind": kind})
     uvicorn.run(app, host=LOOPBACK, port=int(port), log_config=None, access_log=False)
 

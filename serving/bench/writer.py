@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from feature_repo import open_store
+from serving.bench.running import NOWHERE
 from serving.bench.servers import settings_of
 from serving.bench.world import World, push
 
@@ -20,7 +21,7 @@ EVERY_S = 0.1
 
 def main() -> None:
     folder, store_address, users, seed, began, rate = sys.argv[1:]
-    store = open_store(settings_of(Path(folder), store_address))
+    store = open_store(settings_of(Path(folder), store_address, NOWHERE))
     live = World(int(users), int(seed), datetime.fromisoformat(began)).live()
     due = time.monotonic()
     while not select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0]:
