@@ -7,8 +7,11 @@ A value has no comma. All files are PEM.
 """
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from kafka.cluster import get_ip_port_afi
 
 OPTIONS = (
     "security_protocol",
@@ -66,12 +69,9 @@ def is_reachable(address: str, within_s: float) -> bool:
     milliseconds in which it does nothing else, this costs none.
     """
     for server in _parts(address)[0]:
-        host, _, port = server.rpartition(":")
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), within_s):
-                return True
-        except (OSError, ValueError):
-            continue
+        host, port, _ = get_ip_port_afi(server)
+        with suppress(OSError), socket.create_connection((host, port), within_s):
+            return True
     return False
 
 

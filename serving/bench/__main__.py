@@ -1,4 +1,4 @@
-"""`python -m serving.bench [--scale S]`: the REST API under open-loop load, beside the stream and with decisions going to Kafka.
+"""`python -m serving.bench [--scale S]`: the REST API under open-loop load, the stream beside it, decisions going to Kafka.
 
 A JSON line for each server and rate on standard output and in $DATA_DIR/reports/bench-serve.jsonl, the curves in
 bench-serve.png beside it. Scale 1 sends more than 100,000 requests to the service. BENCH_SCALE is the default of --scale.
