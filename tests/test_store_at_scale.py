@@ -19,6 +19,7 @@ from naive import DAY, MINUTE, SECOND
 from stream_lab import until
 
 from plumbline import StoreUnavailable
+from plumbline.store_client import StoreAddress, StoreClient
 from stack.redis_server import server_binary
 
 VIEWS = (BY_USER, BY_MERCHANT)
@@ -92,6 +93,25 @@ def test_states_spread_over_a_cluster_and_every_value_is_the_definitions(cluster
     assert all(redis.Redis(port=port).dbsize() > 0 for port in cluster)
     answers = store.read_online(BY_USER.features(), [{"user_id": user} for user in USERS])
     assert all(answer.known for answer in answers)
+
+
+def test_a_cluster_of_which_one_node_stops_answering_is_a_store_that_is_away(cluster: list[int]):
+    client = StoreClient(StoreAddress(f"127.0.0.1:{cluster[0]}", "redis_cluster"), timeout_ms=200)
+    commands = [("HGETALL", f"user {{{number}}}") for number in range(12)]
+    client.pipeline(commands)  # so that it is connected to every node
+
+    redis.Redis(port=cluster[1]).client_pause(5_000)
+
+    with pytest.raises(StoreUnavailable):
+        client.pipeline(commands)
+    until(lambda: client_answers(client, commands), within_s=30)
+
+
+def client_answers(client: StoreClient, commands: Sequence[tuple[str, str]]) -> bool:
+    try:
+        return client.pipeline(commands) == [{}] * len(commands)
+    except StoreUnavailable:
+        return False
 
 
 def test_a_cluster_is_emptied_of_a_view_that_is_deleted(cluster: list[int], tmp_path: Path):
