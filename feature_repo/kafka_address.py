@@ -6,12 +6,8 @@
 A value has no comma. All files are PEM.
 """
 
-import socket
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from kafka.cluster import get_ip_port_afi
 
 OPTIONS = (
     "security_protocol",
@@ -62,17 +58,6 @@ def spark_options(address: str) -> dict[str, str]:
 def hosts(address: str) -> str:
     """The hosts alone, which may be printed."""
     return ",".join(_parts(address)[0])
-
-
-def is_reachable(address: str, within_s: float) -> bool:
-    """Whether a host takes connections, waited for `within_s` seconds each: a client that finds nobody costs a process tens of
-    milliseconds in which it does nothing else, this costs none.
-    """
-    for server in _parts(address)[0]:
-        host, port, _ = get_ip_port_afi(server)
-        with suppress(OSError), socket.create_connection((host, port), within_s):
-            return True
-    return False
 
 
 def secrets(address: str) -> list[str]:

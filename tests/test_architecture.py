@@ -128,6 +128,13 @@ print(psutil.Process().net_connections(), psutil.Process().children(), os.listdi
 """
 
 
+def test_set_up_imports_nothing_that_it_has_yet_to_install():
+    modules = ", ".join(f"stack.{path.stem}" for path in sorted((PROJECT_ROOT / "stack").glob("*_parts.py")))
+    without_packages = [sys.executable, "-S", "-c", f"import stack.install, {modules}"]
+
+    subprocess.run(without_packages, cwd=PROJECT_ROOT, check=True)
+
+
 def test_what_sparks_workers_run_needs_no_feast():
     modules = "plumbline.spark_tasks, streaming.archive_files, streaming.fold_task"
 

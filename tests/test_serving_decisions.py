@@ -9,12 +9,11 @@ from free_ports import free_port
 from kafka import KafkaConsumer, TopicPartition
 from serving_lab import NOBODY_LISTENS, applied_store, await_ready, both_models, lab_settings, running, wait_until
 
-from feature_repo.kafka_address import is_reachable
 from feature_repo.settings import Settings
 from serving.decisions import DecisionLog
 from serving.metrics import Metrics
 from serving.spool import Spool
-from serving.topic import TOPIC, DecisionTopic
+from serving.topic import TOPIC, DecisionTopic, is_reachable
 from stack import kafka_broker, processes, topics
 
 
@@ -72,9 +71,9 @@ def test_what_was_decided_while_kafka_was_away_is_sent_when_it_is_back(tmp_path:
 
 
 def test_a_broker_is_looked_for_at_every_host_of_its_address_before_a_client_is_made(empty_topics: str):
-    assert is_reachable(empty_topics, within_s=1.0)
-    assert is_reachable(f"{NOBODY_LISTENS},{empty_topics},security_protocol=PLAINTEXT", within_s=1.0)
-    assert not is_reachable(f"{NOBODY_LISTENS},nowhere.invalid,[::1]:9", within_s=1.0)
+    assert is_reachable([empty_topics], within_s=1.0)
+    assert is_reachable([NOBODY_LISTENS, "nowhere.invalid", empty_topics], within_s=1.0)
+    assert not is_reachable([NOBODY_LISTENS, "nowhere.invalid", "[::1]:9"], within_s=1.0)
 
 
 def test_after_a_restart_of_kafka_all_that_was_decided_reaches_the_topic_while_more_is_decided(tmp_path: Path):
