@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -16,6 +17,10 @@ ALERTS = "alerts"
 ACKNOWLEDGED_WITHIN_MS = 30_000
 
 Alert = Mapping[str, Any]
+
+
+class _Identified(msgspec.Struct):
+    alert_id: str
 
 
 class AlertTopic:
@@ -55,8 +60,9 @@ class AlertTopic:
         """Ids of the alerts in the topic, read once after a start or a failure."""
         if self._known is None:
             since_ms = int(time.time() * 1000) - 2 * allowed_lateness_us(TRANSACTIONS) // 1000
-            found = (msgspec.json.decode(record.value) for record in records(self._servers, ALERTS, since_ms))
-            self._known = {alert["alert_id"] for alert in found}
+            with closing(records(self._servers, ALERTS, since_ms)) as found:  # left open, its client holds up the exit for ever
+                ids = {_id_of(record.value) for record in found}
+            self._known = {alert_id for alert_id in ids if alert_id is not None}
         return self._known
 
     def _send(self, alerts: Sequence[Alert]) -> None:
@@ -83,6 +89,14 @@ class AlertTopic:
         producer, self._producer, self._known = self._producer, None, None
         if producer is not None:
             producer.close(0)
+
+
+def _id_of(value: bytes | None) -> str | None:
+    """The id of a record of the topic; None where it is no alert: somebody else wrote it."""
+    try:
+        return msgspec.json.decode(value or b"", type=_Identified).alert_id
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def alert(event: Mapping[str, Any], rule: str, reason: str, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The records that a topic holds now, read from a beginning or from a time."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -11,7 +11,7 @@ POLL_MS = 500
 ANSWERS_WITHIN_MS = 5_000
 
 
-def records(bootstrap_servers: str, topic: str, since_ms: int | None = None) -> Iterator[Any]:
+def records(bootstrap_servers: str, topic: str, since_ms: int | None = None) -> Generator[Any, None, None]:
     """The records of a topic by now, in order within a partition; with since_ms those appended from then on.
 
     since_ms  milliseconds since the epoch

@@ -27,6 +27,7 @@ from stream_lab import (
 from feature_repo import open_store
 from feature_repo.settings import Settings
 from stack import ports, processes, services, topics
+from streaming.alert_topic import AlertTopic
 from streaming.alerts import AnotherWrites, only_alerts_of
 
 LARGE = 90_000
@@ -146,3 +147,15 @@ def test_a_data_directory_has_one_process_that_alerts(alerts: Alerts):
 
     with pytest.raises(AnotherWrites, match="make stop"), only_alerts_of(alerts.settings.run_dir):
         pass
+
+
+def test_a_record_of_the_topic_that_is_no_alert_is_passed_over(empty_topics: str):
+    send(empty_topics, "alerts", [("mallory", value) for value in (b"garbage", b"{}", b'{"alert_id": 7}', None)])
+    alert = {"alert_id": "e1:velocity", "user_id": "mallory"}
+
+    written = []
+    for topic in (AlertTopic(empty_topics), AlertTopic(empty_topics)):
+        written.append(topic.write([alert]))
+        topic.close()
+
+    assert written == [[alert], []]
