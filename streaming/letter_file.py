@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streaming.event_topics import DEAD_LETTER
+from streaming.event_topics import DEAD_LETTER, EVENT_TOPICS
 from streaming.topic_records import records
 
 TOO_LATE = "too late"
+TOPICS = frozenset(topic.name for topic in EVENT_TOPICS)
 
 
 class Place(NamedTuple):
@@ -48,8 +49,13 @@ def read_letters(bootstrap_servers: str) -> dict[Place, Letter]:
     """Every dead letter once, in the order they were written; one that a crash repeated is the same."""
     letters: dict[Place, Letter] = {}
     for record in records(bootstrap_servers, DEAD_LETTER):
-        headers = {name: value.decode(errors="replace") for name, value in record.headers}
-        place = Place(headers["source_topic"], int(headers["source_partition"]), int(headers["source_offset"]))
+        headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+        try:
+            place = Place(headers["source_topic"], int(headers["source_partition"]), int(headers["source_offset"]))
+        except (KeyError, ValueError):
+            continue  # somebody else wrote it: it stands for no record
+        if place.topic not in TOPICS or "error" not in headers:
+            continue
         letters.setdefault(place, Letter(place, record.key, record.value, headers["error"], record.timestamp))
     return letters
 
@@ -69,7 +75,7 @@ def write_file(path: Path, letters: Iterable[Letter]) -> None:
 def read_file(path: Path) -> Iterator[tuple[Place, bytes | None]]:
     """Place and value of each line: `value` is the message, as text or as a JSON object. Raises FileRefused."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise FileRefused(f"{path} cannot be read: {error}") from None
     for number, line in enumerate(lines, start=1):

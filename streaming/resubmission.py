@@ -16,6 +16,8 @@ from streaming.topic_records import records
 REPAIRS = "repairs"
 """Header of a record that was sent again: topic/partition/offset of the record it stands for."""
 ACKNOWLEDGED_WITHIN_S = 30.0
+MOST_BYTES = 1_000_000
+"""A little less than kafka-python sends and a broker takes as one record, unless told otherwise (2^20)."""
 
 
 @dataclass
@@ -60,7 +62,7 @@ def sent_before(bootstrap_servers: str, letters: Iterable[Letter]) -> dict[Place
     for topic in {letter.place.topic for letter in asked.values()}:
         since_ms = min(letter.appended_ms for letter in asked.values() if letter.place.topic == topic)
         for record in records(bootstrap_servers, topic, since_ms):
-            repairs = dict(record.headers).get(REPAIRS, b"").decode(errors="replace")
+            repairs = (dict(record.headers).get(REPAIRS) or b"").decode(errors="replace")
             if repairs in asked:
                 found.setdefault(asked[repairs].place, Place(topic, record.partition, record.offset))
     return found
@@ -68,6 +70,8 @@ def sent_before(bootstrap_servers: str, letters: Iterable[Letter]) -> dict[Place
 
 def _objection(place: Place, value: bytes) -> str:
     """Why the door would not let a value count if it arrived now; empty when it would."""
+    if len(value) > MOST_BYTES:
+        return f"{len(value):,} bytes, more than the {MOST_BYTES:,} that are sent as one record"
     topic = _topic(place)
     events, refused = admit(topic, [Record(0, 0, int(time.time() * 1000), None, value)], allowed_lateness_us(topic))
     if refused:

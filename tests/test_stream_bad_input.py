@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow.dataset as pads
 import pytest
 from applied_repo import apply_definitions
+from kafka import KafkaProducer
 from stream_lab import (
     last_offsets,
     records_of,
@@ -32,6 +33,10 @@ from feature_repo.settings import PROJECT_ROOT, Settings
 from plumbline import FeatureStore
 from stack import services, topics
 from streaming import manifests
+from streaming.event_topics import DEAD_LETTER
+from streaming.letter_file import Letter, read_file, read_letters, write_file
+from streaming.letter_file import Place as LetterPlace
+from streaming.resubmission import resubmit
 
 Place = tuple[int, int]
 USER, MERCHANT = "carl", "the-kiosk"
@@ -211,3 +216,36 @@ def test_repaired_letters_are_sent_once_and_count(sent: Sent, tmp_path: Path):
     listed = sent.replay()
     assert "2 of them sent again after repair" in listed[1]
     assert listed[0] == 0, listed[1]
+
+
+def test_a_letter_is_one_line_of_the_file_whatever_characters_its_value_has(tmp_path: Path):
+    values = {
+        LetterPlace("transactions", 0, n): f'{{"category": "a{c}b"}}'.encode() for n, c in enumerate("\x85\u2028\u2029\x1c\r")
+    }
+    path = tmp_path / "letters.jsonl"
+
+    write_file(path, [Letter(place, b"carl", value, "a control character", 0) for place, value in values.items()])
+
+    assert dict(read_file(path)) == values
+
+
+def test_a_record_of_somebody_else_among_the_dead_letters_hinders_no_replay(empty_topics: str):
+    ours = [("source_topic", b"transactions"), ("source_partition", b"1"), ("source_offset", b"7"), ("error", b"why")]
+    foreign = [[], ours[:3], [("source_topic", b"elsewhere"), *ours[1:]], [*ours[:2], ("source_offset", b"x"), ours[3]]]
+    producer = KafkaProducer(bootstrap_servers=empty_topics)
+    for headers in (*foreign, ours):
+        producer.send(DEAD_LETTER, value=b"x", headers=headers)
+    producer.close()
+
+    assert list(read_letters(empty_topics)) == [LetterPlace("transactions", 1, 7)]
+
+
+def test_a_repair_too_large_for_a_record_is_not_sent_and_the_others_are(empty_topics: str):
+    places = [LetterPlace("transactions", 0, offset) for offset in (3, 4)]
+    letters = {place: Letter(place, b"carl", b"?", "why", 0) for place in places}
+    repaired = [(places[0], event(note="x" * 1_100_000)), (places[1], event())]
+
+    outcome = resubmit(empty_topics, letters, repaired)
+
+    assert outcome.refused[places[0]].endswith("bytes, more than the 1,000,000 that are sent as one record")
+    assert list(outcome.sent) == [places[1]]
