@@ -5,6 +5,10 @@ import pyarrow as pa
 EVENT_TYPES = ("view", "hold", "payment", "withdrawal")
 MAX_AMOUNT_CENTS = 10**15
 """The door's limit: a larger amount in minor units is a mistake, not money (the engine itself takes any int64)."""
+LONGEST_ID = 256
+"""Characters of an id or category that the service takes."""
+CONTROL_CHARACTERS = r"\x00-\x1f\x7f-\x9f"
+"""Of a regular expression's class: they stand in no text of an event."""
 
 ALLOWED_LATENESS = {"transactions": "1d", "labels": "180d"}
 """How long after its time an event may reach its topic and still count, by log; one that comes later is too late."""

@@ -8,10 +8,11 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from feature_repo.event_schema import EVENT_TYPES, MAX_AMOUNT_CENTS
+from feature_repo.event_schema import CONTROL_CHARACTERS, EVENT_TYPES, LONGEST_ID, MAX_AMOUNT_CENTS
 from pipelines.ingest.cells import text_of
 
-TEXTS = ("user_id", "merchant_id", "device_id", "event_type", "category", "channel", "country")
+IDS = ("user_id", "merchant_id", "device_id")
+TEXTS = (*IDS, "event_type", "category", "channel", "country")
 AMOUNT = "amount_cents"
 
 
@@ -29,15 +30,18 @@ def read_table(path: Path) -> pa.Table:
         raise ScoringRefusedError(f"INPUT={path} is not there, or is none of {', '.join(readers)}.")
     try:
         given = readers[path.suffix](path)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
         raise ScoringRefusedError(f"INPUT={path} cannot be read: {error}") from None
+    twice = sorted({name for name in given.column_names if given.column_names.count(name) > 1})
+    if twice:
+        raise ScoringRefusedError(f"INPUT={path} has the column {twice[0]} more than once.")
     if "user_id" not in given.column_names:
         raise ScoringRefusedError(f"INPUT={path} has no column user_id; it has {', '.join(given.column_names)}.")
     if not given.num_rows:
         raise ScoringRefusedError(f"INPUT={path} has no row; there is nothing to score.")
     for place, name in enumerate(given.column_names):
         if name in TEXTS:
-            given = given.set_column(place, name, _texts(given[name]))
+            given = given.set_column(place, name, _texts(given[name], name))
         if name == AMOUNT:
             given = given.set_column(place, name, _cents(given[name]))
     _refuse_first(pc.is_null(given["user_id"]), "user_id is empty")
@@ -54,16 +58,29 @@ def _read_csv(path: Path) -> pa.Table:
     return pyarrow.csv.read_csv(path, convert_options=options)
 
 
-def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _texts(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    if pa.types.is_nested(column.type) or pa.types.is_boolean(column.type):
+        raise ScoringRefusedError(f"{name} is {column.type}; write it as text.")
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        return pa.chunked_array([[None if value is None or value != value else text_of(value) for value in column.to_pylist()]])
-    return column.cast(pa.string())
+        known = [None if value is None or value != value else text_of(value) for value in column.to_pylist()]
+        texts = pa.chunked_array([pa.array(known, pa.string())])
+    else:
+        texts = column.cast(pa.string())
+    length = pc.fill_null(pc.utf8_length(texts), 1)
+    _refuse_first(pc.greater(length, LONGEST_ID), f"{name} is longer than {LONGEST_ID} characters")
+    if name in IDS:
+        _refuse_first(pc.equal(length, 0), f"{name} is empty")
+    has_control = pc.match_substring_regex(texts, f"[{CONTROL_CHARACTERS}]")
+    _refuse_first(pc.fill_null(has_control, False), f"{name} has a control character")
+    return texts
 
 
 def _cents(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_boolean(column.type):
+        raise ScoringRefusedError(f"{AMOUNT} must be whole cents: it is {column.type}.")
     try:
         cents = column.cast(pa.int64())
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ScoringRefusedError(f"{AMOUNT} must be whole cents: {error}.") from None
     outside = pc.or_(pc.less(cents, 0), pc.greater(cents, MAX_AMOUNT_CENTS))
     _refuse_first(pc.fill_null(outside, False), f"{AMOUNT} is negative or above 10^15")

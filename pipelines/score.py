@@ -31,6 +31,8 @@ TRANSACTION_MODEL, ACCOUNT_MODEL = "transaction_fraud", "account_risk"
 ENGINES = ("local", "spark")
 PLACES = ("merchant_id", "device_id")
 REQUEST_COLUMNS = (AMOUNT, *(name for name in TEXTS if name not in ("user_id", *PLACES)))
+OF_MODEL = ("model", "model_version")
+"""Columns of the output beside the scores; those of a file that was scored before give way to them."""
 INSTANT = pa.timestamp("us", "UTC")
 
 
@@ -78,7 +80,7 @@ def score(store: FeatureStore, model: SavedModel, requests: Requests) -> pa.Tabl
     thresholds = model.contract["thresholds"]
     decisions = np.select([scores >= thresholds["decline"], scores >= thresholds["review"]], ["decline", "review"], "approve")
     answers = {"score": pa.array(scores), "decision": pa.array(decisions.tolist(), pa.string()), "as_of": requests.at}
-    table = requests.given.drop_columns([name for name in answers if name in requests.given.column_names])
+    table = requests.given.drop_columns([name for name in (*answers, *OF_MODEL) if name in requests.given.column_names])
     for name, values in answers.items():
         table = table.append_column(name, values)
     return table
@@ -88,6 +90,9 @@ def _instants(given: pa.Table, now: datetime) -> pa.Array:
     if "event_timestamp" not in given.column_names:
         return pa.array([now] * given.num_rows, INSTANT)
     column = given["event_timestamp"].combine_chunks()
+    is_instant = pa.types.is_timestamp(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if not is_instant and column.null_count < len(column):
+        raise ScoringRefusedError(f"event_timestamp is {column.type}, no instant; write 2026-11-20T12:00:00Z or ...+01:00.")
     if pa.types.is_timestamp(column.type) and column.type.tz is None:
         raise ScoringRefusedError("event_timestamp has no UTC offset; write 2026-11-20T12:00:00Z or ...+01:00.")
     try:
@@ -105,6 +110,8 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = Settings.from_env()
     try:
+        if not arguments.output.name:
+            raise ScoringRefusedError("OUTPUT= names no file; give the Parquet file to write.")
         requests = read_requests(arguments.input, datetime.now(UTC))
         written = write_scores(settings, requests, arguments.output, arguments.engine)
     except (ScoringRefusedError, tracking.TrackingUnavailableError) as refused:
@@ -127,7 +134,7 @@ def write_scores(settings: Settings, requests: Requests, output: Path, engine: s
     with tempfile.TemporaryDirectory() as folder:
         model = tracking.load_version(client, requests.model_name, version, Path(folder))
     table = score(store, model, requests)
-    for name, value in (("model", requests.model_name), ("model_version", version)):
+    for name, value in zip(OF_MODEL, (requests.model_name, version), strict=True):
         table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_name(f"{output.name}.unfinished")

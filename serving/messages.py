@@ -14,14 +14,13 @@ from pydantic import (
     model_validator,
 )
 
-from feature_repo.event_schema import EVENT_TYPES, MAX_AMOUNT_CENTS
+from feature_repo.event_schema import CONTROL_CHARACTERS, EVENT_TYPES, LONGEST_ID, MAX_AMOUNT_CENTS
 from serving.champions import ACCOUNT_MODEL, TRANSACTION_MODEL
 from serving.instants import parse_instant
 
-LONGEST_ID = 256
 MOST_REQUESTS = 1_000
 
-_NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_NO_CONTROL = f"^[^{CONTROL_CHARACTERS}]*$"
 
 
 def _known_event_type(text: str) -> str:

@@ -68,6 +68,15 @@ def test_a_file_has_the_scores_of_the_service_at_the_same_instants(champion, tmp
         ("f.csv", "user_id,amount_cents\nada,123.45\n", "^amount_cents must be whole cents"),
         ("g.csv", "user_id,amount_cents\nada,twelve\n", "^amount_cents must be whole cents"),
         ("h.csv", "user_id,amount_cents\nada,\nada,-5\n", "^Row 2: amount_cents is negative"),
+        ("j.csv", "user_id,event_timestamp\nada,1763800000\n", "^event_timestamp is int64, no instant"),
+        ("k.csv", "user_id,event_timestamp\nada,2026-01-01\n", "^event_timestamp is date32.*, no instant"),
+        ("l.csv", "user_id,country,country\nada,DE,NO\n", "has the column country more than once"),
+        ("m.csv", f"user_id\nada\n{'x' * 257}\n", "^Row 2: user_id is longer than 256 characters"),
+        ("n.jsonl", '{"user_id": "ada", "merchant_id": ""}\n', "^Row 1: merchant_id is empty"),
+        ("o.jsonl", '{"user_id": "a\\u0085a"}\n', "^Row 1: user_id has a control character"),
+        ("p.jsonl", '{"user_id": true}\n', "^user_id is bool; write it as text"),
+        ("q.jsonl", '{"user_id": "ada", "merchant_id": ["x"]}\n', "^merchant_id is list<.*; write it as text"),
+        ("r.jsonl", '{"user_id": "ada", "amount_cents": true}\n', "^amount_cents must be whole cents"),
         ("i.csv", "user_id,event_type\nada,payment\nada,purchase\n", "^Row 2: event_type is none of view, hold"),
     ],
 )
@@ -76,6 +85,17 @@ def test_a_file_that_cannot_be_scored_is_refused_with_the_reason(tmp_path: Path,
 
     with pytest.raises(ScoringRefusedError, match=why):
         read_requests(tmp_path / name, NOW)
+
+
+def test_a_file_of_scores_can_be_scored_again(champion, tmp_path: Path):
+    settings, _, _ = champion
+    asked = written(tmp_path / "in.jsonl", [{"user_id": "ada", "amount_cents": 100, "country": "DE"}])
+
+    once = write_scores(settings, read_requests(asked, NOW), tmp_path / "once.parquet", "local")
+    again = write_scores(settings, read_requests(tmp_path / "once.parquet", NOW), tmp_path / "again.parquet", "local")
+
+    assert again.column_names == once.column_names
+    assert pq.read_table(tmp_path / "again.parquet")["score"].equals(once["score"])
 
 
 def test_ids_of_a_file_are_those_of_the_log_zeros_and_na_included(tmp_path: Path):
