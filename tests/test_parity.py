@@ -180,6 +180,19 @@ def test_an_answer_that_is_logged_twice_or_still_waits_to_be_sent_is_checked_onc
     assert (parity.tally.answers, parity.tally.equal) == (2, 2)
 
 
+def test_a_record_of_other_kinds_than_an_answers_is_counted_as_unreadable(world: World):
+    answer = world.answer("clara")
+
+    with parity_of(world) as parity:
+        before = parity._answers.unreadable
+        for name, foreign in (("entity_row", "u"), ("positions", None), ("features", 7), ("as_of", 0)):
+            world.decide(answer | {"request_id": f"foreign {name}", name: foreign})
+        world.decide(answer)
+        parity.check()
+
+    assert (parity.tally.unreadable - before, parity.tally.answers, parity.tally.equal) == (4, 1, 1)
+
+
 def test_an_answer_ahead_of_the_log_is_pending_until_the_archive_has_written_what_it_rests_on(world: World):
     event_id = world.deliver("dora", to_log=False)
     answer = world.answer("dora")

@@ -62,6 +62,7 @@ class Answers:
         try:
             answer = json.loads(line or b"")
             request_id = str([answer[name] for name in NEEDED] and answer["request_id"])
+            _require_shape(answer)
         except (ValueError, TypeError, KeyError):
             self.unreadable += 1
             return []
@@ -69,6 +70,13 @@ class Answers:
             return []
         self._seen.add(request_id)
         return [answer]
+
+
+def _require_shape(answer: Mapping[str, Any]) -> None:
+    """Raise TypeError where a field is not of the kind that the API logs: somebody else wrote the record."""
+    mappings = (answer["entity_row"], answer["positions"], answer["features"])
+    if not all(isinstance(each, dict) for each in mappings) or not isinstance(answer["as_of"], str):
+        raise TypeError("no logged answer")
 
 
 def _lines(spool: Path) -> list[bytes]:
