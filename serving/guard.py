@@ -70,7 +70,7 @@ class Guard:
             if is_protected(scope["path"]):
                 key = self._keyring.authenticate(Headers(scope=scope))
                 scope["state"]["api_key"] = key
-                self._limits.take(key.name)
+                self._limits.take(key)
             await self._app(scope, receive, answer)
         except Problem as problem:
             await problem.response()(scope, receive, answer)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 
+from serving.keys import ApiKey
 from serving.problems import Problem
 
 
@@ -16,18 +17,18 @@ class RateLimits:
 
     def __init__(self, per_s: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s, self._clock = per_s, clock
-        self._left: dict[str, tuple[float, float]] = {}
+        self._left: dict[bytes, tuple[float, float]] = {}
 
-    def take(self, name: str) -> None:
-        """Count a request of the key with this name. Raises the 429 Problem, which says when to come again."""
+    def take(self, key: ApiKey) -> None:
+        """Count a request of the key. Raises the 429 Problem, which says when to come again."""
         if self._per_s is None:
             return
         now = self._clock()
-        left, then = self._left.get(name, (float(self._per_s), now))
+        left, then = self._left.get(key.digest, (float(self._per_s), now))
         left = min(float(self._per_s), left + (now - then) * self._per_s)
         if left < 1:
-            raise _too_many(name, self._per_s, (1 - left) / self._per_s)
-        self._left[name] = left - 1, now
+            raise _too_many(key.name, self._per_s, (1 - left) / self._per_s)
+        self._left[key.digest] = left - 1, now
 
 
 def _too_many(name: str, per_s: int, wait_s: float) -> Problem:

@@ -9,7 +9,7 @@ from serving_lab import applied_store, both_models, lab_settings, running
 
 from serving import key_file
 from serving.key_file import KeyFile
-from serving.keys import Keyring, parse_keys
+from serving.keys import ApiKey, Keyring, parse_keys
 from serving.problems import Problem
 from serving.rate_limits import RateLimits
 
@@ -118,21 +118,25 @@ def test_a_mistake_in_the_file_locks_nobody_out_and_does_not_start(tmp_path: Pat
         KeyFile(path)
 
 
+ROBOT, DASHBOARD = (ApiKey("key-1", frozenset({"read"}), digest) for digest in (b"robot", b"dashboard"))
+"""Two plain keys, one of API_KEYS and one of API_KEYS_FILE: both are the first of their list, and have its name."""
+
+
 def test_a_key_past_its_rate_is_told_when_to_come_again_and_the_others_are_not_held_up():
     now_s = 100.0
     limits = RateLimits(3, clock=lambda: now_s)
     for _ in range(3):
-        limits.take("robot")
+        limits.take(ROBOT)
 
     with pytest.raises(Problem) as refused:
-        limits.take("robot")
-    limits.take("dashboard")
+        limits.take(ROBOT)
+    limits.take(DASHBOARD)
 
     assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "1"})
     now_s += 0.34
-    limits.take("robot")
+    limits.take(ROBOT)
     with pytest.raises(Problem):
-        limits.take("robot")
+        limits.take(ROBOT)
 
 
 def test_a_limited_service_answers_429_with_what_to_do(tmp_path: Path, own_store: str):
