@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
-from feature_repo.settings import PROJECT_ROOT, Settings
+from feature_repo.settings import PROJECT_ROOT
 from stack import stop
+from stack.environment import settings_for
 
 GENERATED = (
     *("kafka", "redis", "mlflow", "run", "logs", "events", "quarantine", "reports", "data_docs"),
@@ -16,8 +17,8 @@ CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build",
 
 def main() -> None:
     """Only names that the project writes are deleted, so that DATA_DIR may be a folder with other things in it."""
+    data_dir = settings_for("clean").data_dir
     stop.main()
-    data_dir = Settings.from_env().data_dir
     deleted = [name for name in GENERATED if _delete(data_dir / name)]
     if (data_dir / "raw").is_dir() and not any((data_dir / "raw").iterdir()):
         (data_dir / "raw").rmdir()

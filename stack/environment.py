@@ -7,6 +7,14 @@ from feature_repo.settings import PROJECT_ROOT, Settings
 from stack.java import java_home
 
 
+def settings_for(target: str) -> Settings:
+    """The settings, or the end of `make <target>` with one sentence about the one that is wrong."""
+    try:
+        return Settings.from_env()
+    except ValueError as problem:
+        sys.exit(f"make {target}: {problem}")
+
+
 def for_processes(settings: Settings) -> dict[str, str]:
     """This process's environment and what the project adds to it; raises java.NoJava."""
     return {

@@ -25,7 +25,7 @@ def lines(settings: Settings) -> list[str]:
     for topic in TOPICS:
         fold, archive = fold_positions(settings, topic), archive_positions(settings, topic)
         said.append(
-            f"{topic:<16}{sum(ends[topic].values()):,} records; fold {_behind(ends[topic], fold)}, "
+            f"{topic:<16}{sum(ends[topic].values()):,} records; fold {_behind(ends[topic], fold, 'does not run')}, "
             f"archive {_behind(ends[topic], archive)}"
         )
         said.append(f"{'':<16}positions: fold {_written(fold)}, archive {_written(archive)}")
@@ -71,9 +71,9 @@ def archive_positions(settings: Settings, topic: str) -> Offsets | None:
     return {int(partition): end for partition, end in json.loads(manifests[-1].read_text())["end_offsets"].items()}
 
 
-def _behind(ends: Offsets, positions: Offsets | None) -> str:
+def _behind(ends: Offsets, positions: Offsets | None, otherwise: str = "has not begun") -> str:
     if positions is None:
-        return "has not begun" if sum(ends.values()) else "has nothing to do"
+        return otherwise if sum(ends.values()) else "has nothing to do"
     return f"{sum(end - 1 - positions.get(partition, -1) for partition, end in ends.items()):,} behind"
 
 

@@ -1,13 +1,13 @@
 """`make logs`: where the logs are, and the end of each."""
 
-from feature_repo.settings import Settings
 from stack import steps
+from stack.environment import settings_for
 
 LINES = 5
 
 
 def main() -> None:
-    folder = Settings.from_env().logs_dir
+    folder = settings_for("logs").logs_dir
     logs = [log for log in sorted(folder.glob("*.log")) if ".previous" not in log.name]
     if not logs:
         print(f"There are no logs in {folder} yet; `make up` starts the first processes.")

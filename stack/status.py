@@ -1,16 +1,12 @@
 """`make status`: processes, ports, lag, positions, champions, the last demo's proof, and what to run next."""
 
-import sys
-
 from feature_repo.settings import Settings
 from stack import champions, demo_report, embedded, lag, next_step, ports, processes, served, services, ui
+from stack.environment import settings_for
 
 
 def main() -> None:
-    try:
-        settings = Settings.from_env()
-    except ValueError as problem:
-        sys.exit(f"make status: {problem}")
+    settings = settings_for("status")
     print(f"data directory  {settings.data_dir}\n")
     for line in process_lines(settings):
         print(line)

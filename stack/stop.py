@@ -1,13 +1,13 @@
 """`make stop`: end every process that this data directory's stack started, and nothing else."""
 
-from feature_repo.settings import Settings
 from stack import processes
 from stack.embedded import PARTS
+from stack.environment import settings_for
 
 
 def main() -> None:
     """Readers and writers first, then what they read and write; prints what was stopped."""
-    data_dir = Settings.from_env().data_dir
+    data_dir = settings_for("stop").data_dir
     everyone = processes.names(data_dir)
     services = [name for name in everyone if name not in PARTS]
     parts = [name for name in ("mlflow", "kafka", "redis") if name in everyone]

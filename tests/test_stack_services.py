@@ -1,12 +1,13 @@
-"""Folds of one kind make way for those of the other, and for nothing else."""
+"""Folds of one kind make way for those of the other, and for nothing else; a wrong setting is told in a sentence."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from feature_repo.settings import Settings
+from feature_repo.settings import PROJECT_ROOT, Settings
 from stack import processes, services
 from stack.processes import Program
 
@@ -65,3 +66,16 @@ def test_a_number_of_folds_that_is_none_is_refused_with_what_is_allowed(folds: s
 
     assert done.returncode == 2
     assert f"FOLDS={folds} is neither a number above 0 nor spark" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["logs", "stop", "clean", "status"])
+def test_a_setting_that_is_wrong_is_one_sentence_for_every_target(tmp_path: Path, target: str):
+    wrong = {**os.environ, "DATA_DIR": str(tmp_path), "KAFKA_PORT": "abc"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", f"stack.{target}"], env=wrong, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"make {target}: KAFKA_PORT")
+    assert done.stderr.count("\n") == 1
