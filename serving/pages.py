@@ -55,7 +55,8 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
     app.mount("/assets/console", Files(directory=CONSOLE), name="console")
     app.mount("/assets/swagger-ui", Files(directory=SWAGGER_UI, check_dir=False), name="swagger-ui")
     if shows_data_docs(settings):
-        app.mount("/data-docs", DataDocs(directory=settings.data_dir / "data_docs", check_dir=False), name="data-docs")
+        docs = DataDocs(directory=settings.data_dir / "data_docs", check_dir=False, html=True)
+        app.mount("/data-docs", docs, name="data-docs")
 
     @app.get("/", include_in_schema=False)
     async def first_page() -> Page:
