@@ -17,6 +17,8 @@ TOPIC = "decisions"
 RETRY_AFTER_S = 2.0
 BOOTSTRAP_MS = 2_000
 DELIVERY_MS = 4_000
+BATCH_BYTES = 256 * 1024
+"""Decisions that go to a partition together: with kafka-python's 16 kB, six of them, a record costs half as much again."""
 
 
 class DecisionTopic:
@@ -65,6 +67,7 @@ class DecisionTopic:
             **self._broker,
             client_id="plumbline-serving",
             linger_ms=5,
+            batch_size=BATCH_BYTES,
             bootstrap_timeout_ms=BOOTSTRAP_MS,
             max_block_ms=BOOTSTRAP_MS,
             request_timeout_ms=DELIVERY_MS // 2,
