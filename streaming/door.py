@@ -10,13 +10,14 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_repo.event_schema import CONTROL_CHARACTERS
 from feature_repo.rfc_3339 import RFC_3339
 from streaming.event_topics import EventTopic
 from streaming.messages import MESSAGES, TEXTS, Label, Transaction
 from streaming.reasons import EXAMPLE_TIME, Refusal, reason_for
 
 AHEAD_ALLOWED_US = 5 * 60 * 1_000_000
-CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL_CHARACTER = re.compile(f"[{CONTROL_CHARACTERS}]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
