@@ -8,6 +8,7 @@ score, decision, model, version and as_of: the values that the service answers a
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +32,6 @@ TRANSACTION_MODEL, ACCOUNT_MODEL = "transaction_fraud", "account_risk"
 ENGINES = ("local", "spark")
 PLACES = ("merchant_id", "device_id")
 REQUEST_COLUMNS = (AMOUNT, *(name for name in TEXTS if name not in ("user_id", *PLACES)))
-OF_MODEL = ("model", "model_version")
-"""Columns of the output beside the scores; those of a file that was scored before give way to them."""
 INSTANT = pa.timestamp("us", "UTC")
 
 
@@ -80,8 +79,13 @@ def score(store: FeatureStore, model: SavedModel, requests: Requests) -> pa.Tabl
     thresholds = model.contract["thresholds"]
     decisions = np.select([scores >= thresholds["decline"], scores >= thresholds["review"]], ["decline", "review"], "approve")
     answers = {"score": pa.array(scores), "decision": pa.array(decisions.tolist(), pa.string()), "as_of": requests.at}
-    table = requests.given.drop_columns([name for name in (*answers, *OF_MODEL) if name in requests.given.column_names])
-    for name, values in answers.items():
+    return _beside(requests.given, answers)
+
+
+def _beside(given: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
+    """The table, then the columns; its own of these names, as a file has that was scored before, give way to them."""
+    table = given.drop_columns([name for name in columns if name in given.column_names])
+    for name, values in columns.items():
         table = table.append_column(name, values)
     return table
 
@@ -134,8 +138,8 @@ def write_scores(settings: Settings, requests: Requests, output: Path, engine: s
     with tempfile.TemporaryDirectory() as folder:
         model = tracking.load_version(client, requests.model_name, version, Path(folder))
     table = score(store, model, requests)
-    for name, value in zip(OF_MODEL, (requests.model_name, version), strict=True):
-        table = table.append_column(name, pa.array([value] * table.num_rows, pa.string()))
+    of_model = {"model": requests.model_name, "model_version": version}
+    table = _beside(table, {name: pa.array([value] * table.num_rows, pa.string()) for name, value in of_model.items()})
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_name(f"{output.name}.unfinished")
     pq.write_table(table, unfinished)
