@@ -52,11 +52,11 @@ def read_letters(bootstrap_servers: str) -> dict[Place, Letter]:
         headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
         try:
             place = Place(headers["source_topic"], int(headers["source_partition"]), int(headers["source_offset"]))
+            letter = Letter(place, record.key, record.value, headers["error"], record.timestamp)
         except (KeyError, ValueError):
             continue  # somebody else wrote it: it stands for no record
-        if place.topic not in TOPICS or "error" not in headers:
-            continue
-        letters.setdefault(place, Letter(place, record.key, record.value, headers["error"], record.timestamp))
+        if place.topic in TOPICS:
+            letters.setdefault(place, letter)
     return letters
 
 
