@@ -1,7 +1,6 @@
 """A whole stack for the troubles: broker, store, registry and service, each a process that can be killed and comes back."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from feature_repo.kafka_address import client_options
 from feature_repo.settings import PROJECT_ROOT, Settings
-from serving.bench.running import await_ready, end, free_port, run_module, sent
+from serving.bench.running import await_ready, end, environment, free_port, run_module, sent
 from serving.bench.world import SERVICES, World, applied_store, bodies, push, write_models
 from serving.champions import ALIAS
 from serving.topic import TOPIC
@@ -30,7 +29,7 @@ class Ordeal:
         self._folder, self._port = folder, free_port()
         kafka = free_port()
         self._environment = {
-            **os.environ,
+            **environment(),
             "DATA_DIR": str(folder),
             "KAFKA_BOOTSTRAP_SERVERS": "",
             "REDIS_CONNECTION_STRING": "",

@@ -43,8 +43,8 @@ def own_store(folder: Path) -> Iterator[str]:
 def own_broker(folder: Path) -> Iterator[str]:
     """The address of a Kafka of the benchmark's own with the project's topics, its files below `folder`."""
     port = free_port()
-    environment = {
-        **_environment(),
+    of_broker = {
+        **environment(),
         "DATA_DIR": str(folder),
         "KAFKA_PORT": str(port),
         "KAFKA_BOOTSTRAP_SERVERS": "",
@@ -52,10 +52,10 @@ def own_broker(folder: Path) -> Iterator[str]:
         "MLFLOW_TRACKING_URI": f"http://{NOWHERE}",
     }
     try:
-        run_module(environment, "stack.embedded")
+        run_module(of_broker, "stack.embedded")
         yield f"{LOOPBACK}:{port}"
     finally:
-        run_module(environment, "stack.stop")
+        run_module(of_broker, "stack.stop")
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def server(kind: str, folder: Path, store: str, broker: str = NOWHERE) -> Iterat
     with (folder / f"{kind}.log").open("w") as log:
         command = [sys.executable, "-m", "serving.bench.servers", kind, str(port), str(folder), store, broker]
         shipped = {} if kind == "plumbline" else {AS_SHIPPED: "1"}
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**_environment(), **shipped})
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**environment(), **shipped})
         try:
             await_ready(process, port, "readyz" if kind == "plumbline" else "started", folder / f"{kind}.log")
             yield psutil.Process(process.pid), port
@@ -123,7 +123,7 @@ def sent(port: int, rate: float, seconds: float, bodies: list[str], keep: int) -
     return result
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's, without the folder that Feast set in it when it was imported: a server that finds it keeps every
     metric in files there, which `make serve` never does."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PROMETHEUS_MULTIPROC")}
