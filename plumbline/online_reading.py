@@ -46,6 +46,14 @@ class _Keys(NamedTuple):
     entities: list[bytes | None]
 
 
+class _Found(NamedTuple):
+    """What the store holds: positions and states by slot, and rows; under None what a null key reads."""
+
+    positions: Mapping[str | None, Mapping[bytes, bytes]]
+    rows: Mapping[bytes | None, object]
+    states: Mapping[bytes | None, Mapping[bytes, bytes]]
+
+
 @dataclass
 class EntityAnswer:
     """What the store says of one entity in one view.
@@ -77,6 +85,25 @@ class OnlineReader:
         Positions are read before states on the same node, so a state is never behind the positions it is reported with.
         """
         keys = [self._keys(read) for read in reads]
+        found = self._found(keys)
+        slots = [[] if of_read.versioned else [found.states[key] for key in of_read.entities] for of_read in keys]
+        stored = [
+            (read.layout, [list(of_entity.values()) for of_entity in of_read])
+            for read, of_read in zip(reads, slots, strict=True)
+            if isinstance(read, WindowedRead)
+        ]
+        values = iter(values_of_views(stored, at_us))
+        return [
+            [_versioned_answer(read, found.rows[key], at_us) for key in of_read.entities]
+            if isinstance(read, VersionedRead)
+            else _windowed_answers(
+                read.layout.spec, [found.positions[key] for key in of_read.positions], of_slots, next(values), at_us
+            )
+            for read, of_read, of_slots in zip(reads, keys, slots, strict=True)
+        ]
+
+    def _found(self, keys: Sequence[_Keys]) -> _Found:
+        """What the store holds under the keys of some reads: one pipeline."""
         position_keys = list(dict.fromkeys(key for of_read in keys for key in of_read.positions if key is not None))
         versioned, windowed = (
             list(
@@ -93,30 +120,11 @@ class OnlineReader:
                 + [("HGETALL", key) for key in windowed]
             )
         )
-        positions = {key: as_dict(next(answers)) for key in position_keys}
-        rows = {key: next(answers) for key in versioned}
-        states = {key: as_dict(next(answers)) for key in windowed}
-        slots = [
-            [] if of_read.versioned else [{} if key is None else states[key] for key in of_read.entities] for of_read in keys
-        ]
-        stored = [
-            (read.layout, [list(of_entity.values()) for of_entity in of_read])
-            for read, of_read in zip(reads, slots, strict=True)
-            if isinstance(read, WindowedRead)
-        ]
-        values = iter(values_of_views(stored, at_us))
-        return [
-            [_versioned_answer(read, None if key is None else rows[key], at_us) for key in of_read.entities]
-            if isinstance(read, VersionedRead)
-            else _windowed_answers(
-                read.layout.spec,
-                [{} if key is None else positions[key] for key in of_read.positions],
-                of_slots,
-                next(values),
-                at_us,
-            )
-            for read, of_read, of_slots in zip(reads, keys, slots, strict=True)
-        ]
+        return _Found(
+            positions={None: {}} | {key: as_dict(next(answers)) for key in position_keys},
+            rows={None: None} | {key: next(answers) for key in versioned},
+            states={None: {}} | {key: as_dict(next(answers)) for key in windowed},
+        )
 
     def slots(self, layouts: Sequence[Layout], entity: bytes) -> list[Mapping[bytes, bytes]]:
         """The states of one entity as they are stored, a slot each, for every view. One round trip."""
