@@ -16,59 +16,72 @@ NO_POSITION = -1
 NOT_MOVED = -2
 """Stands for a position that is not compared and stays as it is."""
 
-READ = """
-local found = {}
-for i = 1, #KEYS do
-  found[i] = redis.call('HGET', KEYS[i], string.format('%.0f', (struct.unpack('<i8', ARGV[1], 8 * i - 7))))
+_HELPERS = """
+local function numbers(list)
+  local all = {}
+  for begin = 1, #list, 800 do
+    local some = {struct.unpack('<' .. string.rep('i8', math.min(#list - begin + 1, 800) / 8), list, begin)}
+    for i = 1, #some - 1 do all[#all + 1] = some[i] end
+  end
+  return all
 end
+local texts = setmetatable({}, {__index = function(texts, number)
+  texts[number] = string.format('%.0f', number)
+  return texts[number]
+end})
+"""
+"""numbers reads an array, a hundred at a time; texts gives the decimal digits of a number, made once."""
+
+READ = (
+    _HELPERS
+    + """
+local found, slots = {}, numbers(ARGV[1])
+for i = 1, #KEYS do found[i] = redis.call('HGET', KEYS[i], texts[slots[i]]) end
 return found
 """
+)
 
-WRITE = """
-local function number(list, i) return (struct.unpack('<i8', list, 8 * i - 7)) end
-local function text(value) return string.format('%.0f', value) end
-
-local partitions, ends = {}, {}
-for p = 1, #ARGV[1] / 8 do
-  partitions[p], ends[p] = text(number(ARGV[1], p)), text(number(ARGV[2], p))
-end
-local views = #ARGV[3] / #ARGV[1]
+WRITE = (
+    _HELPERS
+    + """
+local partitions, ends, expected = {}, numbers(ARGV[2]), numbers(ARGV[3])
+for p, partition in ipairs(numbers(ARGV[1])) do partitions[p] = texts[partition] end
+local views = #expected / #partitions
 local revision = redis.call('HGET', KEYS[#KEYS], 'token') or ''
 for view = 1, views do
   local current = redis.call('HMGET', KEYS[view], unpack(partitions))
   for p = 1, #partitions do
-    local expected = number(ARGV[3], (view - 1) * #partitions + p)
-    if expected ~= -2 and (current[p] or '-1') ~= text(expected) then return {'position', revision} end
+    local at = expected[(view - 1) * #partitions + p]
+    if at ~= -2 and (current[p] or '-1') ~= texts[at] then return {'position', revision} end
   end
 end
 
-local slots = {}
-for i = 1, #KEYS - views - 1 do
-  slots[i] = text(number(ARGV[4], i))
-  if revision ~= ARGV[8] then
-    local current = redis.call('HGET', KEYS[views + i], slots[i])
+local slots = numbers(ARGV[4])
+if revision ~= ARGV[8] then
+  for i = 1, #slots do
+    local current = redis.call('HGET', KEYS[views + i], texts[slots[i]])
     local stamp = string.sub(ARGV[5], 16 * i - 15, 16 * i)
     if (current and string.sub(current, 1, 16) or string.rep('\\0', 16)) ~= stamp then return {'state', revision} end
   end
 end
 
-local begin = 1
-for i = 1, #slots do
-  local stop = number(ARGV[6], i)
-  redis.call('HSET', KEYS[views + i], slots[i], string.sub(ARGV[7], begin, stop))
+local begin, states = 1, ARGV[7]
+for i, stop in ipairs(numbers(ARGV[6])) do
+  redis.call('HSET', KEYS[views + i], texts[slots[i]], string.sub(states, begin, stop))
   begin = stop + 1
 end
 for view = 1, views do
   local moved = {}
   for p = 1, #partitions do
-    if number(ARGV[3], (view - 1) * #partitions + p) ~= -2 then
-      moved[#moved + 1], moved[#moved + 2] = partitions[p], ends[p]
+    if expected[(view - 1) * #partitions + p] ~= -2 then
+      moved[#moved + 1], moved[#moved + 2] = partitions[p], texts[ends[p]]
     end
   end
   if #moved > 0 then redis.call('HSET', KEYS[view], unpack(moved)) end
 end
 return {'ok', revision}
 """
+)
 """Positions are compared, then the stamps (first 16 bytes) of states; only if all are as expected is anything written.
 
 Stamps are left out while the shard's revision is the one before the states were read: nobody but a writer of the same

@@ -39,7 +39,7 @@ POSITION = Mutant(
     "no-position",
     "the store's positions are not compared, so a fold with an old batch, or before an emptied store, is not told",
     (
-        ("plumbline/fold_scripts.py", "expected ~= -2 and (current[p] or '-1') ~= text(expected)", "false"),
+        ("plumbline/fold_scripts.py", "at ~= -2 and (current[p] or '-1') ~= texts[at]", "false"),
         ("streaming/folding.py", "if (resume_at[p] or 0) != self._expected(TopicPartition(source.topic.name, p))",
          "if False"),
     ),
