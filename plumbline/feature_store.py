@@ -265,7 +265,7 @@ class FeatureStore(feast.FeatureStore):
                     f"{offset} {follows}."
                 )
             ends[partition] = offset
-        counts = fold.apply_normalised(table, ends)
+        counts = fold.write(fold.prepare_normalised(table, ends))
         _warn_of_rejected(source, counts.too_late, counts.refused)
 
     def _push_unordered(self, source: LogSource, layouts: list[Layout], table: pa.Table) -> None:

@@ -48,6 +48,22 @@ class FoldCounts:
     refused_rows: list[tuple[int, int]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A batch of which is decided what counts, grouped for each view.
+
+    partitions, offsets, verdict  of every event, int64 (n,) and int8 (n,): deliveries.ACCEPTED, DUPLICATE, TOO_LATE, REFUSED
+    batches                       the accepted events, as each view's groups
+    end_offsets                   as in Fold.apply
+    """
+
+    partitions: np.ndarray
+    offsets: np.ndarray
+    verdict: np.ndarray
+    batches: Sequence[Batch]
+    end_offsets: dict[int, int]
+
+
 class Fold:
     """Folds one source's partitions; one Fold at a time writes a partition (two that try are told by PositionsLost)."""
 
@@ -85,30 +101,43 @@ class Fold:
         Raises PositionsLost (call resume and read again from there) and StoreUnavailable (call again with the same batch:
         what was already written is skipped).
         """
+        return self.write(self.prepare(events, end_offsets))
+
+    def prepare(self, events: pa.Table, end_offsets: dict[int, int]) -> Prepared:
+        """The half of apply that needs neither states nor positions; another batch may be written meanwhile.
+
+        Raises StoreUnavailable (call again with the same batch).
+        """
         specs = [layout.spec for layout in self.layouts]
-        return self.apply_normalised(normalised(events, self.source, specs, datetime.now(UTC)), end_offsets)
+        return self.prepare_normalised(normalised(events, self.source, specs, datetime.now(UTC)), end_offsets)
 
-    def apply_normalised(self, table: pa.Table, end_offsets: dict[int, int]) -> FoldCounts:
-        """apply, of events that plumbline.event_table.normalised made."""
-        if not end_offsets:
-            return FoldCounts()
-        self._load_positions([p for p in end_offsets if p not in self._positions])
-        counts, accepted = self._decide(table)
-        counted = table.filter(pa.array(accepted))
-        counts.unreadable = self._commit(grouped(self.layouts, self._keyspace, counted), end_offsets)
-        return counts
-
-    def _decide(self, table: pa.Table) -> tuple[FoldCounts, np.ndarray]:
-        counts = FoldCounts()
+    def prepare_normalised(self, table: pa.Table, end_offsets: dict[int, int]) -> Prepared:
+        """prepare, of events that plumbline.event_table.normalised made."""
         partitions = table["source_partition"].to_numpy()
         offsets = table["source_offset"].to_numpy()
         at, created = (table[name].cast(pa.int64()).to_numpy() for name in ("event_timestamp", "created_timestamp"))
         ids = [event_id or b"" for event_id in table["event_id"].cast(pa.binary()).to_pylist()]
         verdict = self._claims.decide(partitions, offsets, ids, at, created, self.source.allowed_lateness_us)
-        for partition in np.unique(partitions).tolist():
-            of_partition = partitions == partition
-            self._count(counts, partition, offsets[of_partition], verdict[of_partition])
-        return counts, verdict == deliveries.ACCEPTED
+        counted = table.filter(pa.array(verdict == deliveries.ACCEPTED))
+        return Prepared(partitions, offsets, verdict, grouped(self.layouts, self._keyspace, counted), end_offsets)
+
+    def write(self, prepared: Prepared) -> FoldCounts:
+        """The other half of apply: fold a batch into the states. Batches of a partition in the order of its offsets, one at a
+        time. Raises as apply does.
+        """
+        if not prepared.end_offsets:
+            return FoldCounts()
+        self._load_positions([p for p in prepared.end_offsets if p not in self._positions])
+        counts = self._counts(prepared)
+        counts.unreadable = self._commit(prepared.batches, prepared.end_offsets)
+        return counts
+
+    def _counts(self, prepared: Prepared) -> FoldCounts:
+        counts = FoldCounts()
+        for partition in np.unique(prepared.partitions).tolist():
+            of_partition = prepared.partitions == partition
+            self._count(counts, partition, prepared.offsets[of_partition], prepared.verdict[of_partition])
+        return counts
 
     def _count(self, counts: FoldCounts, partition: int, offsets: np.ndarray, verdict: np.ndarray) -> None:
         smallest = self._smallest(partition)

