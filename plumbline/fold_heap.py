@@ -1,13 +1,13 @@
 """The heap of a written state: ids and texts in the order of the words that refer to them, each reference its own copy."""
 
-from plumbline.compiled import inlined, kernel
+from plumbline.compiled import inlined
 from plumbline.plan import BYTES, Plan
 from plumbline.state_parts import Parts, States, last_record
 from plumbline.state_records import Texts, byte_of, length_of
 from plumbline.state_words import FIXED_WORDS, ID, RECORD_WORDS, REFERENCE_BITS
 
 
-@kernel
+@inlined
 def write_heap(plan: Plan, written: Parts, texts: Texts, out: States, at: int) -> int:
     """Copy what a written state refers to behind its last word `at`, padded to whole words; how many bytes.
 

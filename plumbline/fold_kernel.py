@@ -12,7 +12,7 @@ import numpy as np
 from plumbline.compiled import inlined, kernel
 from plumbline.fold_heap import write_heap
 from plumbline.fold_kept import write_distinct, write_lasts
-from plumbline.fold_rows import Arrived, Folding, rows_in_order, write_rows
+from plumbline.fold_rows import Arrived, Folding, Room, rows_in_order, write_rows
 from plumbline.fold_tiles import write_tiles
 from plumbline.fold_times import Times, times_of
 from plumbline.plan import Plan
@@ -64,33 +64,46 @@ def fold_states(
     """
     words = np.empty(_most_words(plan, states, arrived, groups), np.int64)
     starts = np.zeros(len(groups), np.int64)
+    most = _most_rows(plan, states, groups)
+    rows, numbers = np.empty((most, FIXED_WORDS + plan.value_words), np.int64), np.empty((3, most), np.int64)
+    room = Room(rows, rows.ravel(), numbers[0], numbers[1], numbers[2])
     out = States(words, words.view(np.float64), words.view(np.uint8), starts)
     for s in range(len(groups) - 1):
-        starts[s + 1] = _fold_one(plan, states, s, arrived, groups[s], groups[s + 1], fences[s], rules, out, starts[s])
+        starts[s + 1] = _fold_one(plan, states, s, arrived, groups[s], groups[s + 1], fences[s], rules, room, out, starts[s])
     return words[: starts[-1]], starts
 
 
-@kernel
+@inlined
 def _fold_one(
-    plan: Plan, states: States, s: int, arrived: Arrived, begin: int, end: int, fence: int, rules: Rules, out: States, at: int
+    plan: Plan,
+    states: States,
+    s: int,
+    arrived: Arrived,
+    begin: int,
+    end: int,
+    fence: int,
+    rules: Rules,
+    room: Room,
+    out: States,
+    at: int,
 ) -> int:
     """Fold arrived rows begin to end into state s and write it to out.words[at:]; where it ends."""
     parts, texts = parts_of(plan, states, s), Texts(states.heap, arrived.heap)
     times = _times(plan, states, parts, arrived, begin, end, rules)
-    rows = rows_in_order(plan, states, parts, arrived, begin, end, texts, rules.with_order)
-    early = first_at_or_after(rows.ravel(), 0, len(rows), rows.shape[1], times.cut)
-    folding = Folding(plan, states, parts, texts, times, rows, early if rules.keep_us < 0 else 0)
+    count = rows_in_order(plan, states, parts, arrived, begin, end, texts, rules.with_order, room)
+    early = first_at_or_after(room.words, 0, count, room.rows.shape[1], times.cut)
+    folding = Folding(plan, states, parts, texts, times, room, early if rules.keep_us < 0 else 0)
 
     raw = at + kept_words(plan)
     out.words[at:raw] = 0
-    tiles = write_rows(rows, early, rules.with_order, out.words, raw)
+    tiles = write_rows(room.rows, early, count, rules.with_order, out.words, raw)
     distinct = write_tiles(folding, out, tiles)
     write_lasts(folding, out, at)
     heap = write_distinct(folding, out, at, distinct)
 
     fixed = FIXED_WORDS if rules.with_order else UNORDERED_WORDS
     row_words, tile_count = fixed + plan.value_words, (distinct - tiles) // plan.tile_words
-    written = Parts(at, fixed, row_words, raw, len(rows) - early, tiles, tile_count, distinct, 0)
+    written = Parts(at, fixed, row_words, raw, count - early, tiles, tile_count, distinct, 0)
     heap_bytes = write_heap(plan, written, texts, out, heap)
     _write_header(out.words, written, times, fence, rules, heap_bytes)
     end = heap + (heap_bytes + 7) // 8
@@ -115,6 +128,15 @@ def _write_header(words: np.ndarray, written: Parts, times: Times, fence: int, r
     words[begin + REACH], words[begin + NEWEST] = times.reach, times.newest
     words[begin + WITH_ORDER], words[begin + HEAP_BYTES] = rules.with_order, heap_bytes
     words[begin + RAW_ROWS], words[begin + TILES] = written.row_count, written.tile_count
+
+
+@inlined
+def _most_rows(plan: Plan, states: States, groups: np.ndarray) -> int:
+    """Rows that a folded state has at the most, stored and new."""
+    most = 0
+    for s in range(len(groups) - 1):
+        most = max(most, parts_of(plan, states, s).row_count + groups[s + 1] - groups[s])
+    return most
 
 
 @inlined

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plumbline.compiled import inlined, kernel
+from plumbline.compiled import inlined
 from plumbline.fold_times import Times
 from plumbline.plan import Plan
 from plumbline.state_parts import Parts, States
@@ -19,8 +19,22 @@ class Arrived(NamedTuple):
     heap: np.ndarray
 
 
+class Room(NamedTuple):
+    """Memory for what is made of one state at a time, so that none is asked for in between; n rows are the most of any.
+
+    rows, words       int64 (n, FIXED_WORDS + value words), and the same flat
+    order, keys, seen int64 (n,)
+    """
+
+    rows: np.ndarray
+    words: np.ndarray
+    order: np.ndarray
+    keys: np.ndarray
+    seen: np.ndarray
+
+
 class Folding(NamedTuple):
-    """One state as it is folded: what is stored, all its rows in order, and the first `leaving` of them, which leave the head.
+    """One state as it is folded: what is stored, its rows in order, and the first `leaving` of them, which leave the head.
 
     Of pushed rows none leaves for the tiles: `leaving` is 0, whatever is forgotten.
     """
@@ -30,40 +44,40 @@ class Folding(NamedTuple):
     parts: Parts
     texts: Texts
     times: Times
-    rows: np.ndarray
+    room: Room
     leaving: int
 
 
-@kernel
+@inlined
 def rows_in_order(
-    plan: Plan, states: States, parts: Parts, arrived: Arrived, begin: int, end: int, texts: Texts, with_order: int
-) -> np.ndarray:
+    plan: Plan, states: States, parts: Parts, arrived: Arrived, begin: int, end: int, texts: Texts, with_order: int, room: Room
+) -> int:
     """A state's raw rows and arrived rows begin to end, merged in the order of time, and of first and last if it is kept.
 
-    int64 (n, FIXED_WORDS + value words), references absolute; without order the created times and ids mean nothing.
+    They are the first of room.rows; how many. References are absolute; without order the created times and ids mean nothing.
     Among equals stored rows come first, then those that arrived first.
     """
-    rows = np.zeros((parts.row_count + end - begin, FIXED_WORDS + plan.value_words), np.int64)
-    order = _order_of_arrived(arrived, begin, end, texts, with_order)
+    count, order = parts.row_count + end - begin, room.order
+    _order_arrived(arrived, begin, end, texts, with_order, order)
     stored, new = 0, 0
-    for k in range(len(rows)):
+    for k in range(count):
         takes_new = stored == parts.row_count
-        if not takes_new and new < len(order):
+        if not takes_new and new < end - begin:
             takes_new = _is_before(_arrived(arrived, order[new]), _stored(states, parts, stored), texts, with_order)
         if takes_new:
-            _load_arrived(plan, arrived, order[new], rows, k)
+            _load_arrived(plan, arrived, order[new], room.rows, k)
             new += 1
         else:
-            _load_stored(plan, states, parts, stored, rows, k)
+            _load_stored(plan, states, parts, stored, room.rows, k)
             stored += 1
-    return rows
+    return count
 
 
 @inlined
-def write_rows(rows: np.ndarray, first: int, with_order: int, words: np.ndarray, at: int) -> int:
-    """Write the rows from `first` on to words[at:]; where they end."""
+def write_rows(rows: np.ndarray, first: int, end: int, with_order: int, words: np.ndarray, at: int) -> int:
+    """Write the rows from `first` to before `end` to words[at:]; where they end."""
     fixed = FIXED_WORDS if with_order else UNORDERED_WORDS
-    for k in range(first, len(rows)):
+    for k in range(first, end):
         for word in range(fixed):
             words[at + word] = rows[k, word]
         for word in range(FIXED_WORDS, rows.shape[1]):
@@ -78,17 +92,17 @@ def is_valid(rows: np.ndarray, k: int, column: int) -> bool:
     return (rows[k, VALID] >> column) & 1 == 1
 
 
-@kernel
-def _order_of_arrived(arrived: Arrived, begin: int, end: int, texts: Texts, with_order: int) -> np.ndarray:
-    """Arrived rows begin to end in order; they are sorted by time, so only those of one instant change places."""
-    order = np.arange(begin, end)
-    for k in range(1, len(order) if with_order else 0):
+@inlined
+def _order_arrived(arrived: Arrived, begin: int, end: int, texts: Texts, with_order: int, order: np.ndarray) -> None:
+    """Put arrived rows begin to end in order; they are sorted by time, so only those of one instant change places."""
+    for k in range(end - begin):
+        order[k] = begin + k
+    for k in range(1, end - begin if with_order else 0):
         row, place = order[k], k
         while place > 0 and _is_before(_arrived(arrived, row), _arrived(arrived, order[place - 1]), texts, with_order):
             order[place] = order[place - 1]
             place -= 1
         order[place] = row
-    return order
 
 
 @inlined
@@ -115,6 +129,7 @@ def _stored(states: States, parts: Parts, k: int) -> Record:
 @inlined
 def _load_stored(plan: Plan, states: States, parts: Parts, stored: int, rows: np.ndarray, k: int) -> None:
     at = parts.rows + stored * parts.row_words
+    rows[k, CREATED], rows[k, ID] = 0, 0
     for word in range(parts.fixed):
         rows[k, word] = states.words[at + word]
     for word in range(plan.value_words):

@@ -8,7 +8,7 @@ written        [   a + b, 1 h   ][k + x 5 m][x 5 m]     each goes into the tile 
 import numpy as np
 
 from plumbline.aggregates import merge, update
-from plumbline.compiled import inlined, kernel
+from plumbline.compiled import inlined
 from plumbline.fold_rows import Folding, is_valid
 from plumbline.fold_times import tile_start
 from plumbline.state_parts import States
@@ -16,7 +16,7 @@ from plumbline.state_records import Record, Texts, comes_before, record_of_row, 
 from plumbline.state_words import EVENT, FIXED_WORDS, NEVER, RECORD_WORDS
 
 
-@kernel
+@inlined
 def write_tiles(folding: Folding, out: States, at: int) -> int:
     """Write the tiles of the stored tiles and the leaving rows to out.words[at:]; where they end."""
     plan, parts, reach = folding.plan, folding.parts, folding.times.reach
@@ -27,7 +27,7 @@ def write_tiles(folding: Folding, out: States, at: int) -> int:
         if tile < parts.tile_count:
             tile_to = tile_start(plan, reach, folding.states.words[stored])
         if row < folding.leaving:
-            row_to = tile_start(plan, reach, folding.rows[row, EVENT])
+            row_to = tile_start(plan, reach, folding.room.rows[row, EVENT])
         takes_tile = tile < parts.tile_count and (row == folding.leaving or tile_to <= row_to)
         start = tile_to if takes_tile else row_to
         if start != NEVER:
@@ -61,7 +61,7 @@ def _merge_tile(folding: Folding, stored: int, out: States, tile: int) -> None:
 
 @inlined
 def _take_row(folding: Folding, row: int, out: States, tile: int) -> None:
-    plan, rows = folding.plan, folding.rows
+    plan, rows = folding.plan, folding.room.rows
     floats = rows.view(np.float64)
     for aggregate in plan.aggregates:
         if is_valid(rows, row, aggregate.column):

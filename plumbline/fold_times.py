@@ -33,7 +33,7 @@ class Times(NamedTuple):
     newest: int
 
 
-@kernel
+@inlined
 def times_of(plan: Plan, reach: int, newest: int, given_reach: int, keep_us: int) -> Times:
     """The instants of a state that reached back to `reach`, once `newest` is its newest arrival.
 

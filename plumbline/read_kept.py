@@ -14,7 +14,7 @@ from plumbline.state_words import EVENT, NEVER, VALID
 _NOTHING = Record(NEVER, NEVER, 0, 0)
 
 
-@kernel
+@inlined
 def ordered(plan: Plan, window: np.record, states: States, begin: int, end: int, start: int, at_us: int) -> tuple[int, int]:
     """First or last of a column in [start, at) over the states begin to end, and whether there is one: NULL or VALUE."""
     best = _NOTHING

@@ -59,7 +59,7 @@ def read_states(plan: Plan, states: States, entities: np.ndarray, at_us: int) ->
     return values, found
 
 
-@kernel
+@inlined
 def _aggregate(
     plan: Plan, window: np.record, states: States, begin: int, end: int, start: int, at_us: int, into: Intermediate
 ) -> None:
