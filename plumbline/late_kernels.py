@@ -204,7 +204,7 @@ def power_of_two(n: int) -> int:
     return power
 
 
-@kernel
+@inlined
 def _raise_parents(tree: np.ndarray, node: int) -> None:
     while node > 1:
         node //= 2

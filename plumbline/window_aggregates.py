@@ -90,7 +90,7 @@ def finish(code: int, width: int, parts: np.ndarray) -> tuple[np.ndarray, np.nda
     return values, found
 
 
-@kernel
+@inlined
 def _merge_parents(code: int, width: int, tree: np.ndarray, tree_f: np.ndarray, node: int) -> None:
     while node > 1:
         node //= 2
