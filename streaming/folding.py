@@ -59,6 +59,8 @@ class Folding:
         self._applied = 0
         self._writer = ThreadPoolExecutor(1, "writer")
         self._writing: tuple[Source, Future[None]] | None = None
+        self._read_again: set[str] = set()
+        """Topics that were polled before the store's positions were found to be others: what came then must not be written."""
 
     def step(self) -> None:
         """Fold what the topics have now, at most one micro-batch a topic. Raises Stopped."""
@@ -66,6 +68,7 @@ class Folding:
             self._look_around()
         self._take_share()
         began_at = time.monotonic()
+        self._read_again.clear()
         for topic, records in self._poll().items():
             self._fold(self._sources.by_topic[topic], records, began_at)
         self._measure_lag()
@@ -101,7 +104,8 @@ class Folding:
         ends = {record.partition: record.offset for record in records}
         self._bury(source.topic, records, refused, events)
         prepared = self._reach_store(lambda: source.fold.prepare(events, ends))
-        if self._finish_writing() is source:
+        self._finish_writing()
+        if source.topic.name in self._read_again:
             return
         oldest_created_us = pc.min(events["created_timestamp"].cast(pa.int64())).as_py()
         self._writing = source, self._writer.submit(self._write, source, prepared, began_at, oldest_created_us)
@@ -116,12 +120,12 @@ class Folding:
         self._count(source.topic.name, counts)
         self._metrics.observe_batch(began_at, oldest_created_us)
 
-    def _finish_writing(self) -> Source | None:
-        """Wait until the batch at hand is written, if there is one. Its source where the store's positions are others and the
-        topic is read from there: what was polled of it since must not be written. Raises Stopped.
+    def _finish_writing(self) -> None:
+        """Wait until the batch at hand is written, if there is one. Where the store's positions are others, its topic is read
+        again from there. Raises Stopped.
         """
         if self._writing is None:
-            return None
+            return
         (source, written), self._writing = self._writing, None
         try:
             written.result()
@@ -129,8 +133,7 @@ class Folding:
             log.warning("%s", reason)
             self._metrics.positions_lost.inc()
             self._resume(source, self._starting_points.stop(source.topic.name))
-            return source
-        return None
+            self._read_again.add(source.topic.name)
 
     def _bury(self, topic: EventTopic, records: list[Record], refused: list[Refused], events: pa.Table) -> None:
         letters = letters_of(topic, records, refused, events)

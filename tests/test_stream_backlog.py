@@ -24,18 +24,19 @@ from streaming.patience import Patience
 from streaming.produce import send_events
 from streaming.sources import Sources
 
-COUNT = "user_activity:event_id_count_1d"
+FEATURES = ["user_activity:event_id_count_1d", "merchant_chargebacks:fraud_id_count_1d"]
+ROUNDS = 16
+VIEWS = {"user_activity": "transactions", "merchant_chargebacks": "labels"}
 USERS = [f"user-{number}" for number in range(7)]
 
 
 @pytest.fixture
 def settings(broker: str, redis_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Empty topics, an empty store, and batches of at most ten records, every one of which counts as a backlog."""
+    """Empty topics and an empty store; whatever a poll returns counts as a backlog."""
     topics.recreate(broker)
     settings = settings_for(broker, redis_server, tmp_path)
     store_client(settings).flushdb()
     apply_definitions(settings)
-    monkeypatch.setattr(folding, "BATCH_RECORDS", 10)
     monkeypatch.setattr(folding, "BACKLOG_RECORDS", 1)
     return settings
 
@@ -52,20 +53,24 @@ def opened(settings: Settings, store: FeatureStore, metrics: FoldMetrics) -> Ite
         yield Folding(Sources(store), consumer, membership, letters, metrics, Patience(threading.Event()))
 
 
-def test_a_batch_polled_before_the_positions_were_found_gone_is_read_again_and_not_written(settings: Settings):
-    store, metrics = open_store(settings), FoldMetrics()
-    send_events(settings, [transaction(user) for _ in range(40) for user in USERS])
-
-    ends = last_offsets(settings.kafka_bootstrap_servers, "transactions")
+def test_what_was_polled_before_the_positions_were_found_gone_is_read_again_and_not_written(settings: Settings):
+    store, metrics, broker = open_store(settings), FoldMetrics(), settings.kafka_bootstrap_servers
+    events = [transaction(user, merchant_id=user) for user in USERS]
+    labels = [event | {"is_fraud": 1, "fraud_amount_cents": 1} for event in events]
 
     with opened(settings, store, metrics) as fold:
-        until(lambda: fold.step() or any(store.positions("user_activity").values()))
-        store_client(settings).flushdb()
-        until(lambda: fold.step() or store.positions("user_activity") == ends)
+        for number in range(ROUNDS):
+            for topic, sent in (("transactions", events), ("labels", labels)):
+                send_events(
+                    settings, [event | {"event_id": f"{topic}-{number}-{event['user_id']}"} for event in sent], topic=topic
+                )
+            fold.step()
+            if number % 2 and number < ROUNDS - 3:
+                store_client(settings).flushdb()
+        ends = {view: last_offsets(broker, topic) for view, topic in VIEWS.items()}
+        until(lambda: fold.step() or {view: store.positions(view) for view in VIEWS} == ends)
 
-    counts = [
-        answer.features["user_activity__event_id_count_1d"]
-        for answer in store.read_online([COUNT], [{"user_id": user} for user in USERS])
-    ]
-    assert counts == [40] * len(USERS)
+    rows = [{"user_id": user, "merchant_id": user} for user in USERS]
+    counts = [tuple(answer.features.values()) for answer in store.read_online(FEATURES, rows)]
+    assert counts == [(ROUNDS, ROUNDS)] * len(USERS)
     assert metrics.registry.get_sample_value("plumbline_fold_positions_lost_total") >= 1
