@@ -554,6 +554,21 @@ def test_labels_count_online_from_the_instant_they_were_reported(tmp_path, redis
     assert column(history(store, [row(at)], [reported]), "reported__amount_cents_sum_30d") == [1]
 
 
+def test_thousands_of_entities_in_one_batch_are_folded_as_one_is(store):
+    """Shards hold more states than a script reads numbers at a time, some with rows that leave the head for the tiles."""
+    users = range(3_000)
+    batches = [
+        [streamed(NOON - (n % 20) * HOUR, first + n, first + n, user_id=f"user-{n}", amount_cents=n) for n in users]
+        for first in (0, len(users))
+    ]
+
+    for batch in batches:
+        store.push("events", frame(batch))
+
+    answers = online(store, [row(NOON, user_id=f"user-{n}") for n in users], NOON + MINUTE, [BY_USER])
+    assert [(answer[COUNT], answer[SUM]) for answer in answers] == [(2, 2 * n) for n in users]
+
+
 def test_teardown_leaves_nothing(tmp_path, redis_server):
     lab = Lab(tmp_path, redis_server)
     store = emptied(lab, lab.applied([BY_USER]))
