@@ -10,6 +10,7 @@ import importlib.machinery
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -126,7 +127,8 @@ class _Wrapping(importlib.abc.MetaPathFinder):
             if not any(f":p:{view}:" in key for keys, _ in calls for key in keys if isinstance(key, str)):
                 return
             path.rename(path.with_suffix(f".{os.getpid()}"))
-            os.kill(os.getpid(), int(number))
+            # to this thread: sent to the process another may take it, and this one goes on for a moment
+            signal.pthread_kill(threading.get_ident(), int(number))
 
 
 def _outcome(answer: Any) -> Any:

@@ -26,8 +26,8 @@ REWINDS = 3
 FORGOTTEN = 200
 """Records that a store has forgotten that goes back, at the least."""
 AHEAD = 100
-"""Records of each partition by which the log is ahead of the stopped folds, at the least: of the few users of a small batch,
-some must have newer ones."""
+"""Records of each partition by which the log is ahead of the stopped folds, at the least: of the few users of a small
+batch, some must have newer ones."""
 
 
 class Scenes:
