@@ -34,6 +34,8 @@ def recreate(bootstrap_servers: str) -> None:
     admin = _connected(bootstrap_servers, time.monotonic() + 30.0)
     try:
         admin.delete_topics([topic for topic in TOPICS if topic in admin.list_topics()])
+        while not set(TOPICS).isdisjoint(admin.list_topics()):  # deleted, and not yet unknown to the broker that answers
+            time.sleep(0.05)
     finally:
         admin.close()
     create_missing(bootstrap_servers)

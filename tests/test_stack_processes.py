@@ -167,11 +167,10 @@ def test_asking_whether_a_process_runs_changes_no_pid_file(data_dir):
 
 def test_a_child_that_ended_and_was_not_fetched_does_not_run(data_dir):
     processes.start(program(""), data_dir)
-
-    until(lambda: processes.running("sleeper", data_dir) is None)
-
     pid = int(processes.pid_path("sleeper", data_dir).read_text())
-    assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)  # while it ends, it shows no mark and is none yet
+
+    assert processes.running("sleeper", data_dir) is None
     assert processes.start(program(WAITS_FOR_EVER), data_dir)
     assert processes.running("sleeper", data_dir).pid != pid
 
