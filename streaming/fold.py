@@ -6,7 +6,8 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
@@ -24,6 +25,10 @@ from streaming.patience import Patience, Stopped
 from streaming.spark_session import NoConnector
 from streaming.topic_checks import TopicRefused, require_topics
 
+if TYPE_CHECKING:
+    from plumbline import FeatureStore
+    from streaming.folding import Folding
+
 CLOSE_WITHIN_MS = 5_000
 
 log = logging.getLogger("fold")
@@ -32,24 +37,33 @@ log = logging.getLogger("fold")
 def run(settings: Settings, metrics: FoldMetrics, stop: threading.Event) -> None:
     """Fold until `stop` is set; a broker or a store that is away is waited for. Raises TopicRefused."""
     from feature_repo import open_store  # Feast, once imported, decides how prometheus_client keeps its values
-    from streaming.folding import Folding
-    from streaming.sources import Sources
 
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")  # stream views are "experimental" to it
-    patience, servers = Patience(stop), settings.kafka_bootstrap_servers
-    with contextlib.ExitStack() as opened, contextlib.suppress(Stopped):
-        patience.keep_trying(lambda: require_topics(servers), KafkaError, "Kafka")
-        consumer, dead_letters = open_consumer(servers, settings.fold_group), DeadLetters(servers)
+    patience = Patience(stop)
+    with contextlib.suppress(Stopped):
+        patience.keep_trying(lambda: require_topics(settings.kafka_bootstrap_servers), KafkaError, "Kafka")
+        with open_folding(settings, open_store(settings), metrics, patience) as folding:
+            tune_interpreter()
+            while not stop.is_set():
+                folding.step()
+            folding.report()
+    log.info("stopped; the positions are in the store")
+
+
+@contextlib.contextmanager
+def open_folding(settings: Settings, store: "FeatureStore", metrics: FoldMetrics, patience: Patience) -> Iterator["Folding"]:
+    """The fold of a process: a consumer, a member of the folds' group and a writer of dead letters, closed with the block."""
+    from streaming.folding import Folding  # imports Feast
+    from streaming.sources import Sources
+
+    servers, group = settings.kafka_bootstrap_servers, settings.fold_group
+    with contextlib.ExitStack() as opened:
+        consumer, dead_letters = open_consumer(servers, group), DeadLetters(servers)
         opened.callback(consumer.close, autocommit=False, timeout_ms=CLOSE_WITHIN_MS)
         opened.callback(dead_letters.close)
-        membership = Membership(servers, settings.fold_group, [topic.name for topic in EVENT_TOPICS])
+        membership = Membership(servers, group, [topic.name for topic in EVENT_TOPICS])
         opened.callback(membership.close)
-        tune_interpreter()
-        folding = Folding(Sources(open_store(settings)), consumer, membership, dead_letters, metrics, patience)
-        while not stop.is_set():
-            folding.step()
-        folding.report()
-    log.info("stopped; the positions are in the store")
+        yield Folding(Sources(store), consumer, membership, dead_letters, metrics, patience)
 
 
 def tune_interpreter() -> None:

@@ -62,6 +62,11 @@ class Folding:
         self._read_again: set[str] = set()
         """Topics that were polled before the store's positions were found to be others: what came then must not be written."""
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether the group has dealt this fold its share."""
+        return self._membership.has_joined
+
     def step(self) -> None:
         """Fold what the topics have now, at most one micro-batch a topic. Raises Stopped."""
         if time.monotonic() - self._looked_around_at >= LOOK_AROUND_S:
@@ -194,7 +199,7 @@ class Folding:
         """Read on from the store's positions where they are no longer ours: emptied, or moved ahead by materialize."""
         partitions = self._starting_points.reading(source.topic.name)
         if not partitions:
-            if self._membership.has_joined:  # with no share, or waiting: the store's state is still worth knowing
+            if self.has_joined:  # with no share, or waiting: the store's state is still worth knowing
                 self._reach_store(source.fold.reach_store)
             return
         resume_at = self._reach_store(lambda: source.fold.resume(partitions))

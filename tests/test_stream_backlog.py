@@ -1,8 +1,6 @@
-"""A backlog: one batch is written while the next is polled and prepared, and no order of events is lost by it."""
+"""A backlog: one batch is written while the next is polled and prepared; whatever happens to the first, nothing is lost."""
 
-import contextlib
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +9,12 @@ from stream_lab import last_offsets, settings_for, store_client, transaction, un
 
 from feature_repo import open_store
 from feature_repo.settings import Settings
-from plumbline import FeatureStore
 from stack import topics
 from streaming import folding
-from streaming.dead_letters import DeadLetters
-from streaming.event_topics import EVENT_TOPICS
-from streaming.fold import open_consumer
+from streaming.fold import open_folding
 from streaming.fold_metrics import FoldMetrics
-from streaming.folding import Folding
-from streaming.membership import Membership
 from streaming.patience import Patience
 from streaming.produce import send_events
-from streaming.sources import Sources
 
 FEATURES = ["user_activity:event_id_count_1d", "merchant_chargebacks:fraud_id_count_1d"]
 ROUNDS = 16
@@ -41,24 +33,12 @@ def settings(broker: str, redis_server: str, tmp_path: Path, monkeypatch: pytest
     return settings
 
 
-@contextlib.contextmanager
-def opened(settings: Settings, store: FeatureStore, metrics: FoldMetrics) -> Iterator[Folding]:
-    servers = settings.kafka_bootstrap_servers
-    with contextlib.ExitStack() as closing:
-        consumer, letters = open_consumer(servers, settings.fold_group), DeadLetters(servers)
-        closing.callback(consumer.close, autocommit=False)
-        closing.callback(letters.close)
-        membership = Membership(servers, settings.fold_group, [topic.name for topic in EVENT_TOPICS])
-        closing.callback(membership.close)
-        yield Folding(Sources(store), consumer, membership, letters, metrics, Patience(threading.Event()))
-
-
 def test_what_was_polled_before_the_positions_were_found_gone_is_read_again_and_not_written(settings: Settings):
     store, metrics, broker = open_store(settings), FoldMetrics(), settings.kafka_bootstrap_servers
     events = [transaction(user, merchant_id=user) for user in USERS]
     labels = [event | {"is_fraud": 1, "fraud_amount_cents": 1} for event in events]
 
-    with opened(settings, store, metrics) as fold:
+    with open_folding(settings, store, metrics, Patience(threading.Event())) as fold:
         for number in range(ROUNDS):
             for topic, sent in (("transactions", events), ("labels", labels)):
                 send_events(

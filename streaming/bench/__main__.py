@@ -31,24 +31,20 @@ def main() -> int:
 
 def _lines(part: str, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
     """What is measured of a part, with a broker and a store of its own: a hot user of one would be in the other's way."""
-    stack = Victims(Settings.from_env().data_dir / "bench-stream", folds=1)
-    try:
-        yield from _measured(stack, part, arguments)
-    finally:
-        stack.stop()
-
-
-def _measured(stack: Victims, part: str, arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
     from feature_repo import open_store
 
-    stack.bring_up_parts()
-    open_store(stack.settings)
-    warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")  # stream views are "experimental" to it
-    if part == "fold":
-        yield from throughput.lines(stack.settings, arguments.events)
-    else:
-        stack.start_fold()
-        yield from freshness.lines(stack.settings, arguments.rate, arguments.seconds)
+    stack = Victims(Settings.from_env().data_dir / "bench-stream", folds=1)
+    try:
+        stack.bring_up_parts()
+        open_store(stack.settings)
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")  # stream views are "experimental" to it
+        if part == "fold":
+            yield from throughput.lines(stack.settings, arguments.events)
+        else:
+            stack.start_fold()
+            yield from freshness.lines(stack.settings, arguments.rate, arguments.seconds)
+    finally:
+        stack.stop()
 
 
 def _arguments() -> argparse.Namespace:

@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 import pandas as pd
@@ -14,15 +15,12 @@ from feature_repo import open_store
 from feature_repo.settings import Settings
 from plumbline import FeatureStore
 from streaming.bench.sample import load, messages
-from streaming.dead_letters import DeadLetters
 from streaming.door import Record, admit
-from streaming.event_topics import EVENT_TOPICS, TRANSACTIONS
-from streaming.fold import open_consumer, tune_interpreter
+from streaming.event_topics import TRANSACTIONS
+from streaming.fold import open_consumer, open_folding, tune_interpreter
 from streaming.fold_metrics import FoldMetrics
-from streaming.folding import BATCH_RECORDS, Folding
-from streaming.membership import Membership
+from streaming.folding import BATCH_RECORDS
 from streaming.patience import Patience
-from streaming.sources import Sources
 
 ENTITIES = 4
 """Entities an event touches in the repo: user, merchant, device and a pair (views share entities)."""
@@ -77,29 +75,20 @@ def _timed(call: Callable[[], object]) -> Taken:
 
 def _fold_all(settings: Settings, store: FeatureStore) -> Taken:
     """What `streaming.fold` does, from when it is dealt its partitions until the store's positions are at the topic's end."""
-    stop = threading.Event()
-    consumer, letters = (
-        open_consumer(settings.kafka_bootstrap_servers, settings.fold_group),
-        DeadLetters(settings.kafka_bootstrap_servers),
-    )
-    membership = Membership(settings.kafka_bootstrap_servers, settings.fold_group, [topic.name for topic in EVENT_TOPICS])
-    tune_interpreter()
-    try:
-        folding = Folding(Sources(store), consumer, membership, letters, FoldMetrics(), Patience(stop))
+    with closing(open_consumer(settings.kafka_bootstrap_servers, settings.fold_group)) as consumer:
         ends = {p.partition: end - 1 for p, end in _ends(consumer).items()}
-        while not membership.has_joined:
+    tune_interpreter()
+    with open_folding(settings, store, FoldMetrics(), Patience(threading.Event())) as folding:
+        while not folding.has_joined:
             time.sleep(LOOK_EVERY_S)
 
         def fold() -> None:
             while store.positions("user_activity") != ends:
                 folding.step()
 
-        return _timed(fold)
-    finally:
-        membership.close()
-        consumer.close(autocommit=False)
-        letters.close()
-        gc.unfreeze()
+        taken = _timed(fold)
+    gc.unfreeze()
+    return taken
 
 
 def _poll_and_set(settings: Settings) -> None:
