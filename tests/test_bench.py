@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -105,3 +107,25 @@ def test_a_log_holds_every_event_once_and_the_second_deliveries_beside_them():
     delivered = set(zip(log["source_partition"].to_pylist(), log["source_offset"].to_pylist(), strict=True))
     assert len(delivered) == len(ids)
     assert log.equals(worlds.log_of(worlds.World(5_000, twice=0.1)))
+
+
+def process_environment(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return str(process.environ())
+    return ""
+
+
+@pytest.mark.long
+def test_the_streams_benchmark_gives_a_line_for_each_part_and_leaves_nothing_running(tmp_path):
+    environment = os.environ | {"DATA_DIR": str(tmp_path)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "streaming.bench", "--events", "4000", "--rate", "200", "--seconds", "10"],
+        cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    found = {line["bench"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert set(found) == {"fold", "fold_hot", "freshness"}
+    assert found["freshness"]["probes"] > 0
+    assert not [process for process in psutil.process_iter() if str(tmp_path) in process_environment(process)]

@@ -42,6 +42,7 @@ def _lines(part: str, arguments: argparse.Namespace) -> Iterator[dict[str, objec
             yield from throughput.lines(stack.settings, arguments.events)
         else:
             stack.start_fold()
+            stack.start_api()
             yield from freshness.lines(stack.settings, arguments.rate, arguments.seconds)
     finally:
         stack.stop()

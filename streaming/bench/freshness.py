@@ -1,9 +1,16 @@
-"""From `send` to readable online, under steady load, beside a bare loop: produce, consume, SET, GET."""
+"""From `send` to the answer of GET /v1/users/{user_id}/features, under steady load, beside a bare loop.
 
+The bare loop is produce, consume, SET, GET. Open loop: a probe, an event of a user of its own, is due every 100 ms whatever
+became of those before, and its time counts from when it was due.
+"""
+
+import http.client
+import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from multiprocessing import get_context
 
@@ -12,16 +19,19 @@ import numpy as np
 import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from feature_repo import open_store
 from feature_repo.settings import Settings
 from streaming.bench.sample import keep_sending
 from streaming.event_topics import TRANSACTIONS
 
-FEATURE = "user_activity:event_id_count_1d"
+FEATURE = "user_activity__event_id_count_1d"
+PROBES_A_SECOND = 10
+"""Every other one goes through the bare loop."""
 LOOK_EVERY_S = 0.002
 """More often, and looking takes half of a processor from what is looked at; it adds a millisecond to what is measured."""
 GIVEN_UP_AFTER_S = 60.0
 UNCOUNTED = 20
+BARE_TOPIC = "decisions"
+"""A topic that nobody else uses here."""
 Line = dict[str, object]
 
 
@@ -29,91 +39,135 @@ class TooFew(RuntimeError):
     """The fold is so far behind, or the time so short, that freshness was not measured."""
 
 
+class Way(ABC):
+    """How a probe becomes readable; `taken_s` is how long it took each that has."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, acks=1, linger_ms=0)
+        self._due_at: dict[str, float] = {}
+        self.taken_s: list[float] = []
+
+    def begin(self, due_at: float) -> None:
+        """Send a probe that was due then, in seconds of time.perf_counter."""
+        name = f"probe-{uuid.uuid4().hex}"
+        self._send(name)
+        self._due_at[name] = due_at
+
+    def look(self) -> None:
+        """Ask for every probe that was not readable yet. Raises TimeoutError when one never is."""
+        for name, due_at in list(self._due_at.items()):
+            if self._is_readable(name):
+                self.taken_s.append(time.perf_counter() - due_at)
+                del self._due_at[name]
+            elif time.perf_counter() - due_at > GIVEN_UP_AFTER_S:
+                raise TimeoutError(f"a probe was not readable after {GIVEN_UP_AFTER_S} s")
+
+    def close(self) -> None:
+        self._producer.close()
+
+    @abstractmethod
+    def _send(self, name: str) -> None: ...
+
+    @abstractmethod
+    def _is_readable(self, name: str) -> bool: ...
+
+
+class ThroughTheFold(Way):
+    """An event of a user, until the API's answer counts it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._api = http.client.HTTPConnection(settings.api_reached_at, settings.api_port, timeout=10)
+
+    def close(self) -> None:
+        super().close()
+        self._api.close()
+
+    def _send(self, name: str) -> None:
+        now = datetime.now(UTC).isoformat()
+        event = {"event_id": name, "user_id": name, "event_timestamp": now, "event_type": "view"}
+        self._producer.send(TRANSACTIONS.name, key=name.encode(), value=msgspec.json.encode(event))
+
+    def _is_readable(self, name: str) -> bool:
+        self._api.request("GET", f"/v1/users/{name}/features")
+        answer = self._api.getresponse()
+        body = answer.read()
+        return answer.status == http.HTTPStatus.OK and json.loads(body)["features"][FEATURE] == 1
+
+
+class BareLoop(Way):
+    """A consumer on a thread that SETs each record's key."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        host, port = settings.redis_connection_string.split(",")[0].split(":")
+        self._client, self._setter = (redis.Redis(host=host, port=int(port)) for _ in range(2))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._consume, args=(settings.kafka_bootstrap_servers,))
+        self._thread.start()
+
+    def close(self) -> None:
+        super().close()
+        self._stop.set()
+        self._thread.join()
+
+    def _send(self, name: str) -> None:
+        self._producer.send(BARE_TOPIC, key=name.encode(), value=b"x" * 200)
+
+    def _is_readable(self, name: str) -> bool:
+        return self._client.get(f"bare:{name}") is not None
+
+    def _consume(self, bootstrap_servers: str) -> None:
+        consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers)
+        partitions = [TopicPartition(BARE_TOPIC, number) for number in consumer.partitions_for_topic(BARE_TOPIC)]
+        consumer.assign(partitions)
+        consumer.seek_to_end(*partitions)
+        while not self._stop.is_set():
+            for records in consumer.poll(timeout_ms=200).values():
+                for record in records:
+                    self._setter.set(b"bare:" + record.key, record.value, ex=60)
+        consumer.close(autocommit=False)
+
+
+def _probe(ways: Sequence[Way], goes_on: Callable[[], bool]) -> None:
+    """Begin a probe whenever one is due, the ways in turns, and look for those under way, while the load goes on."""
+    began, begun = time.perf_counter(), 0
+    while goes_on():
+        due_at = began + begun / PROBES_A_SECOND
+        if time.perf_counter() >= due_at:
+            ways[begun % len(ways)].begin(due_at)
+            begun += 1
+        for way in ways:
+            way.look()
+        time.sleep(LOOK_EVERY_S)
+
+
 def lines(settings: Settings, rate: float, seconds: float) -> Iterator[Line]:
-    """Half of the probes go through the running fold, half through the bare loop, in turns, while another process sends
-    `rate` events a second. The fold is expected to run. Raises TooFew where no probe is left to count.
+    """What is measured while another process sends `rate` events a second. Fold and API are expected to run.
+
+    Raises TooFew where no probe is left to count.
     """
-    ours, bare = _through_the_fold(settings), _bare_loop(settings)
+    ways = {"ours": ThroughTheFold(settings), "bare": BareLoop(settings)}
     sender = get_context("spawn").Process(target=keep_sending, args=(settings.kafka_bootstrap_servers, rate, seconds, 77))
     sender.start()
-    taken: dict[str, list[float]] = {"ours": [], "bare": []}
     try:
-        while sender.is_alive():
-            taken["ours"].append(_seconds(ours))
-            taken["bare"].append(_seconds(bare))
+        _probe(list(ways.values()), sender.is_alive)
     finally:
         sender.terminate()
         sender.join()
-        bare(None)
-    if len(taken["bare"]) <= UNCOUNTED:
+        for way in ways.values():
+            way.close()
+    taken_ms = {name: 1e3 * np.array(way.taken_s[UNCOUNTED:]) for name, way in ways.items()}
+    counted = min(map(len, taken_ms.values()))
+    if not counted:
         raise TooFew(
-            f"{len(taken['bare'])} probes came back in {seconds:g} s at {rate:g} events a second, and {UNCOUNTED} do not "
-            "count: give a smaller --rate or more --seconds."
+            f"Of {seconds:g} s at {rate:g} events a second no probe is left, for the first {UNCOUNTED} of a way do not count: "
+            "give a smaller --rate or more --seconds."
         )
-    p50, p99 = ({name: 1e3 * float(np.quantile(s[UNCOUNTED:], q)) for name, s in taken.items()} for q in (0.5, 0.99))
+    p50, p99 = ({name: float(np.quantile(of_way, q)) for name, of_way in taken_ms.items()} for q in (0.5, 0.99))
     yield {
-        "bench": "freshness", "size": len(taken["ours"]) - UNCOUNTED, "rate": rate,
+        "bench": "freshness", "size": int(rate * seconds), "rate": rate, "probes": counted,
         "ours_p50_ms": round(p50["ours"], 1), "ours_p99_ms": round(p99["ours"], 1),
         "bare_p50_ms": round(p50["bare"], 1), "bare_p99_ms": round(p99["bare"], 1),
         "times_bare_p50": round(p50["ours"] / p50["bare"], 2),
     }  # fmt: skip
-
-
-def _seconds(probe: Callable[[str | None], None]) -> float:
-    began = time.perf_counter()
-    probe(f"probe-{uuid.uuid4().hex}")
-    return time.perf_counter() - began
-
-
-def _through_the_fold(settings: Settings) -> Callable[[str | None], None]:
-    store = open_store(settings)
-    producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, acks=1, linger_ms=0)
-
-    def probe(user: str | None) -> None:
-        now = datetime.now(UTC).isoformat()
-        event = {"event_id": user, "user_id": user, "event_timestamp": now, "event_type": "view"}
-        producer.send(TRANSACTIONS.name, key=str(user).encode(), value=msgspec.json.encode(event))
-        _until(lambda: store.read_online([FEATURE], [{"user_id": user}])[0].known)
-
-    return probe
-
-
-def _bare_loop(settings: Settings) -> Callable[[str | None], None]:
-    """A consumer on a thread that SETs each record's key; decisions is a topic that nobody else uses here."""
-    host, port = settings.redis_connection_string.split(",")[0].split(":")
-    client = redis.Redis(host=host, port=int(port))
-    producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, acks=1, linger_ms=0)
-    stop = threading.Event()
-
-    def consume() -> None:
-        consumer = KafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers)
-        partitions = [TopicPartition("decisions", number) for number in consumer.partitions_for_topic("decisions")]
-        consumer.assign(partitions)
-        consumer.seek_to_end(*partitions)
-        setter = redis.Redis(host=host, port=int(port))
-        while not stop.is_set():
-            for records in consumer.poll(timeout_ms=200).values():
-                for record in records:
-                    setter.set(b"bare:" + record.key, record.value, ex=60)
-        consumer.close(autocommit=False)
-
-    thread = threading.Thread(target=consume)
-    thread.start()
-
-    def probe(key: str | None) -> None:
-        if key is None:
-            stop.set()
-            thread.join()
-            return
-        producer.send("decisions", key=key.encode(), value=b"x" * 200)
-        _until(lambda: client.get(f"bare:{key}") is not None)
-
-    return probe
-
-
-def _until(ask: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + GIVEN_UP_AFTER_S
-    while not ask():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"a probe was not readable after {GIVEN_UP_AFTER_S} s")
-        time.sleep(LOOK_EVERY_S)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ class Victims:
         shutil.rmtree(data_dir, ignore_errors=True)
         data_dir.mkdir(parents=True)
         self.folds = ["fold", *(f"fold-{number}" for number in range(2, folds + 1))]
-        first = free_ports(3 + folds)
+        first = free_ports(4 + folds)
         self.ambushes = Ambushes(data_dir / "ambushes")
         self._environment = {
             **os.environ,
@@ -46,7 +47,9 @@ class Victims:
             "MLFLOW_TRACKING_URI": NOWHERE,
             "KAFKA_PORT": str(first),
             "REDIS_PORT": str(first + 2),
-            "FOLD_METRICS_PORT": str(first + 3),
+            "API_PORT": str(first + 3),
+            "API_KEYS": "",
+            "FOLD_METRICS_PORT": str(first + 4),
             "SPARK_MASTER": "local[1]",
             VARIABLE: str(data_dir / "ambushes"),
             "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), IN_VICTIMS])),
@@ -54,6 +57,7 @@ class Victims:
         self.settings = Settings.from_env(self._environment)
         self._starting: list[subprocess.Popen[bytes]] = []
         self._materializing: subprocess.Popen[bytes] | None = None
+        self._api: subprocess.Popen[bytes] | None = None
 
     def bring_up(self) -> None:
         """Broker, store, definitions, folds and archive; returns when all are ready. Raises NotUp."""
@@ -69,6 +73,21 @@ class Victims:
     def start_fold(self) -> None:
         """One fold and nothing else; returns when it is ready. Raises NotUp."""
         self._run("stack.services", "stream", "--only", "fold")
+
+    def start_api(self) -> None:
+        """The REST API as after a training that could train nothing: it answers with features. Returns when it does.
+
+        Raises NotUp.
+        """
+        self.settings.reports_path.mkdir(parents=True, exist_ok=True)
+        (self.settings.reports_path / "train.json").write_text("{}", encoding="utf-8")
+        self._api = self._spawn("serving", MLFLOW_TRACKING_URI=f"sqlite:///{self.settings.data_dir / 'mlflow.db'}")
+        address = f"http://{LOOPBACK}:{self.settings.api_port}/v1/users/nobody/features"
+        deadline = time.monotonic() + UP_WITHIN_S
+        while not _answers(address):
+            if self._api.poll() is not None or time.monotonic() > deadline:
+                raise NotUp("`python -m serving` does not answer with features.")
+            time.sleep(0.1)
 
     def heal(self) -> None:
         """Start whatever is missing, without waiting until folds and archive are ready. Raises NotUp."""
@@ -98,6 +117,9 @@ class Victims:
         """End everything that was started."""
         self._await_started()
         self._end_materialize()
+        if self._api is not None:
+            self._api.terminate()
+            self._api.wait(UP_WITHIN_S)
         self._run("stack.stop")
 
     def alive(self, name: str) -> psutil.Process | None:
@@ -136,10 +158,10 @@ class Victims:
         start = ("stack.services", "stream", "--only")
         return [(*start, "fold", "--folds", str(len(self.folds))), (*start, "archive")]
 
-    def _spawn(self, *module: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, *module: str, **environment: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", *module]
         quiet = subprocess.DEVNULL
-        return subprocess.Popen(command, cwd=PROJECT_ROOT, env=self._environment, stdout=quiet, stderr=quiet)
+        return subprocess.Popen(command, cwd=PROJECT_ROOT, env=self._environment | environment, stdout=quiet, stderr=quiet)
 
     def _await_started(self) -> None:
         for process in self._starting:
@@ -160,6 +182,14 @@ class Victims:
         )
         if done.returncode:
             raise NotUp(f"`python -m {' '.join(module)}` failed: {(done.stderr or done.stdout).strip()[-800:]}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except OSError:  # nobody there, or an error for an answer
+        return False
 
 
 def free_ports(count: int) -> int:
