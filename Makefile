@@ -96,8 +96,8 @@ test: check ## check, then the tests, with a real broker, store and Spark; LONG=
 bench: setup ## speed of history, materialize and online reads, and memory of the store
 	@$(RUN) bench pipelines.bench
 
-bench-stream: setup ## throughput of the fold, and freshness of what is read
-	@$(RUN) bench-stream streaming.bench
+bench-stream: setup ## throughput of the fold, and freshness of what is read; OUTAGE=3600: how long catching up with as many seconds takes
+	@$(RUN) bench-stream streaming.bench $(if $(OUTAGE),--only catch_up --outage $(OUTAGE))
 
 bench-serve: setup ## the REST API under open-loop load; TROUBLE=1: and killed parts, SAME=1: 10,000 users asked in three ways
 	@$(RUN) bench-serve serving.bench $(if $(TROUBLE),--trouble) $(if $(SAME),--same)

@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Iterator
 
 from feature_repo.settings import Settings
-from streaming.bench import freshness, throughput
+from streaming.bench import catch_up, freshness, throughput
 from streaming.chaos.victims import NotUp, Victims
 
 PARTS = ("fold", "freshness")
+FURTHER = ("catch_up",)
+"""Measured when it is asked for: putting an hour's events into a topic takes minutes."""
 
 
 def main() -> int:
@@ -23,7 +25,7 @@ def main() -> int:
         for part in arguments.only:
             for line in _lines(part, arguments):
                 print(json.dumps(line), flush=True)
-    except (NotUp, freshness.TooFew) as problem:
+    except (NotUp, freshness.TooFew, catch_up.NeverCaughtUp) as problem:
         print(f"bench-stream: {problem}", file=sys.stderr)
         return 1
     return 0
@@ -40,6 +42,8 @@ def _lines(part: str, arguments: argparse.Namespace) -> Iterator[dict[str, objec
         warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")  # stream views are "experimental" to it
         if part == "fold":
             yield from throughput.lines(stack.settings, arguments.events)
+        elif part == "catch_up":
+            yield from catch_up.lines(stack, arguments.outage)
         else:
             stack.start_fold()
             stack.start_api()
@@ -54,7 +58,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=round(200_000 * scale), help="in the topic that is folded")
     parser.add_argument("--rate", type=float, default=5_000, help="events a second while freshness is measured")
     parser.add_argument("--seconds", type=float, default=60 * scale, help="how long freshness is measured")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--outage", type=float, default=3_600 * scale, help="seconds of traffic to catch up with")
+    parser.add_argument("--only", nargs="+", choices=PARTS + FURTHER, default=PARTS)
     return parser.parse_args()
 
 

@@ -76,7 +76,7 @@ def _timed(call: Callable[[], object]) -> Taken:
 def _fold_all(settings: Settings, store: FeatureStore) -> Taken:
     """What `streaming.fold` does, from when it is dealt its partitions until the store's positions are at the topic's end."""
     with closing(open_consumer(settings.kafka_bootstrap_servers, settings.fold_group)) as consumer:
-        ends = {p.partition: end - 1 for p, end in _ends(consumer).items()}
+        ends = {partition: end - 1 for partition, end in ends_of(consumer).items()}
     tune_interpreter()
     with open_folding(settings, store, FoldMetrics(), Patience(threading.Event())) as folding:
         while not folding.has_joined:
@@ -96,9 +96,10 @@ def _poll_and_set(settings: Settings) -> None:
     host, port = settings.redis_connection_string.split(",")[0].split(":")
     client, value = redis.Redis(host=host, port=int(port)), b"x" * 100
     consumer = open_consumer(settings.kafka_bootstrap_servers, settings.fold_group)
-    ends = _ends(consumer)
-    consumer.assign(list(ends))
-    consumer.seek_to_beginning(*ends)
+    ends = ends_of(consumer)
+    partitions = [TopicPartition(TRANSACTIONS.name, number) for number in ends]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
     keys = []
     left = sum(ends.values())
     while left > 0:
@@ -123,6 +124,8 @@ def _push(store: FeatureStore) -> None:
         store.push(TRANSACTIONS.name, frame.iloc[number : number + 1])
 
 
-def _ends(consumer: KafkaConsumer) -> dict[TopicPartition, int]:
+def ends_of(consumer: KafkaConsumer) -> dict[int, int]:
+    """The next offset of each partition of the transactions that has any records."""
     numbers = consumer.partitions_for_topic(TRANSACTIONS.name)
-    return {p: end for p, end in consumer.end_offsets([TopicPartition(TRANSACTIONS.name, n) for n in numbers]).items() if end}
+    ends = consumer.end_offsets([TopicPartition(TRANSACTIONS.name, number) for number in numbers])
+    return {partition.partition: end for partition, end in ends.items() if end}
