@@ -1,17 +1,19 @@
 """A batch of events for one view, grouped by entity and partition: a group is what one slot of one entity is given."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from plumbline.fold_scripts import NewStates
+from plumbline.fold_scripts import NewStates, together
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
 from plumbline.rows import EventColumns, Rows
 from plumbline.state import folded_states
+from plumbline.state_pieces import FOR_EVER, Slot, settle
 from plumbline.state_seals import UNREADABLE, joined, stamps_of
+from plumbline.state_words import NEVER
 from plumbline.value_codec import Entities
 
 
@@ -90,27 +92,86 @@ def _batch(layout: Layout, keyspace: Keyspace, columns: EventColumns, offsets: n
     return Batch(layout, rows, offsets[groups.order], groups.bounds, groups.shards, groups.partitions, keys)
 
 
-def folded(batch: Batch, groups: np.ndarray, stored: Sequence[bytes | None], positions: np.ndarray) -> tuple[NewStates, int]:
-    """States brought up to their groups' rows; rows that a state has seen are left out, and groups with no others.
+def folded(batch: Batch, groups: np.ndarray, stored: Sequence[Slot], positions: np.ndarray) -> tuple[NewStates, int]:
+    """States brought up to their groups' rows; rows that a slot has seen are left out, and groups with no others.
 
     groups     which groups of the batch, ascending
-    stored     the bytes of each one's state, None where there is none
+    stored     what the store holds of each one's slot
     positions  (groups,) offset up to which the shard of each was given everything, -1 for nothing
 
     A damaged state stays as it is: whoever reads it is told, and materialize, which finds it, has what it missed folded
     again. The second thing returned is how many there are.
     """
-    states, fences = joined(stored)
+    newest, fences = joined([slot.newest for slot in stored])
     damaged = int((fences == UNREADABLE).sum())
     rows, counts = _unseen(batch, groups, np.maximum(fences, positions))
-    if not counts.all():
-        with_rows = np.flatnonzero(counts)
-        groups, counts = groups[with_rows], counts[with_rows]
-        states, _ = joined([stored[i] for i in with_rows.tolist()])
-    bounds = np.append(0, np.cumsum(counts))
-    new = folded_states(batch.layout, states, batch.rows.take(rows), bounds, batch.last_offsets[groups])
-    keys = [batch.keys[g] for g in groups.tolist()]
-    return NewStates(keys, batch.partitions[groups], batch.shards[groups], stamps_of(states), new), damaged
+    stamps, with_rows = stamps_of(newest), np.flatnonzero(counts)
+    touched = _Touched(
+        batch, groups[with_rows], [stored[i] for i in with_rows.tolist()], stamps[with_rows], rows, counts[with_rows]
+    )
+    large = np.fromiter((slot.is_large for slot in touched.slots), bool, len(touched.slots))
+    if not large.any():
+        return touched.written_whole(np.flatnonzero(~large)), damaged
+    settling, unreadable = touched.settling()
+    parts = [
+        touched.written_whole(np.flatnonzero(~large)),
+        touched.settled(settling),
+        touched.written_beside(np.flatnonzero(large), set(settling.tolist())),
+    ]
+    return together(parts), damaged + unreadable
+
+
+@dataclass(frozen=True)
+class _Touched:
+    """The groups of a batch that have rows for their slots; `rows` are theirs, group after group, `counts` of each."""
+
+    batch: Batch
+    groups: np.ndarray
+    slots: Sequence[Slot]
+    stamps: np.ndarray
+    rows: np.ndarray
+    counts: np.ndarray
+
+    def written_whole(self, chosen: np.ndarray) -> NewStates:
+        """The settled states of some groups with their rows."""
+        data = self._folded(chosen, [self.slots[i].settled for i in chosen.tolist()])
+        return self._new(chosen, data, is_recent=False)
+
+    def written_beside(self, chosen: np.ndarray, settling: Collection[int]) -> NewStates:
+        """The recent states of some groups with their rows; of those that settle, with nothing else."""
+        pieces = [None if i in settling else self.slots[i].recent for i in chosen.tolist()]
+        return self._new(chosen, self._folded(chosen, pieces, reach_us=FOR_EVER), is_recent=True)
+
+    def settling(self) -> tuple[np.ndarray, int]:
+        """The groups whose recent state has grown large enough to be folded into the settled one, which was fetched for that.
+
+        And of how many that one is unreadable: these go on as they are.
+        """
+        fetched = [i for i, slot in enumerate(self.slots) if slot.recent is not None and slot.settled is not None]
+        _, fences = joined([self.slots[i].settled for i in fetched])
+        readable = fences != UNREADABLE
+        return np.array(fetched, np.int64)[readable], int((~readable).sum())
+
+    def settled(self, chosen: np.ndarray) -> NewStates:
+        """The settled states of some groups with the rows of their recent ones, and none of the batch."""
+        data = settle(self.batch.layout, [self.slots[i] for i in chosen.tolist()]) if len(chosen) else []
+        return self._new(chosen, data, is_recent=False)
+
+    def _folded(self, chosen: np.ndarray, pieces: Sequence[bytes | None], reach_us: int = NEVER) -> list[bytes]:
+        """Pieces of some groups (ascending) with the groups' rows."""
+        states, _ = joined(pieces)
+        is_chosen = np.zeros(len(self.groups), bool)
+        is_chosen[chosen] = True
+        rows = self.batch.rows.take(self.rows[np.repeat(is_chosen, self.counts)])
+        bounds = np.append(0, np.cumsum(self.counts[chosen]))
+        fences = self.batch.last_offsets[self.groups[chosen]]
+        return folded_states(self.batch.layout, states, rows, bounds, fences, reach_us=reach_us)
+
+    def _new(self, chosen: np.ndarray, data: list[bytes], *, is_recent: bool) -> NewStates:
+        groups = self.groups[chosen]
+        keys = [self.batch.keys[g] for g in groups.tolist()]
+        recent = np.full(len(chosen), is_recent)
+        return NewStates(keys, self.batch.partitions[groups], self.batch.shards[groups], self.stamps[chosen], data, recent)
 
 
 def _unseen(batch: Batch, groups: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,12 +18,14 @@ from plumbline.layout import Layout
 from plumbline.log_times import int64_values
 from plumbline.pushing import without_logged
 from plumbline.state import fold
+from plumbline.state_pieces import RECENT, StoredSlot, stored_slots
 from plumbline.state_words import FENCE, GENERATION, NEVER, STAMP_BYTES, StateUnreadable, check, header_word
 from plumbline.store_client import INSTALL, Commit, PositionMove, StateWrite, StoreClient, as_dict, new_revision
 
 CHUNK = 4_000
 """Entities whose states are computed and written together."""
 ATTEMPTS = 20
+NOT_STORED = StoredSlot(b"", {})
 CLAIMS_KEPT_US = 7 * DAY
 """Claims that ended longer ago than this before a partition's newest arrival are not installed."""
 
@@ -133,7 +135,7 @@ class Installer:
                 return
             stored = self._client.pipeline(("HGETALL", keys[i]) for i in pending)
             commits: list[Commit] = [
-                ([], self._writes(keys[i], states[i], _slots(data), cut, log, chunk[i]))
+                ([], self._writes(keys[i], states[i], stored_slots(self._layout, _fields(data)), cut, log, chunk[i]))
                 for i, data in zip(pending, stored, strict=True)
             ]
             shards = [self._keyspace.shard(log.entities[chunk[i]]) for i in pending]
@@ -142,36 +144,44 @@ class Installer:
         raise RuntimeError(f"States of view '{self._layout.spec.name}' kept changing under materialize; run it again.")
 
     def _writes(
-        self, key: bytes, computed: Mapping[str, bytes], stored: Mapping[str, bytes], cut: LogCut, log: GroupedLog, entity: int
+        self,
+        key: bytes,
+        computed: Mapping[str, bytes],
+        stored: Mapping[str, StoredSlot],
+        cut: LogCut,
+        log: GroupedLog,
+        entity: int,
     ) -> list[StateWrite]:
         writes = []
         for slot in {**computed, **stored}:
-            data = stored.get(slot)
+            data, stamps = stored.get(slot, NOT_STORED)
             is_push = slot == PUSH
-            new = without_logged(self._layout, stored[slot], log.rows_of_entity(entity)) if is_push else computed.get(slot, b"")
+            new = without_logged(self._layout, data, log.rows_of_entity(entity)) if is_push else computed.get(slot, b"")
             if new is not None and new != data and not self._is_ahead(slot, data, cut):
                 if not is_push and self._is_behind(data, new):
                     self._note_lost(self._keyspace.shard(log.entities[entity]), slot, cut)
-                writes.append(StateWrite(key, slot, b"" if data is None else data[:STAMP_BYTES], new))
+                writes.append(StateWrite(key, slot, stamps.get(slot, b""), new))
+                if slot not in (HISTORY, PUSH):  # a fold may have begun a recent state meanwhile
+                    writes.append(StateWrite(key, slot + RECENT, stamps.get(slot + RECENT, b""), b""))
         return writes
 
-    def _is_ahead(self, slot: str, data: bytes | None, cut: LogCut) -> bool:
+    def _is_ahead(self, slot: str, data: bytes, cut: LogCut) -> bool:
         """Whether a stored state has seen more of its partition than the log was read: it is compared once the log is there."""
         if slot in (HISTORY, PUSH):
             return False
         return self._fence(data) > cut.positions.get(int(slot), -1)
 
-    def _is_behind(self, data: bytes | None, new: bytes) -> bool:
+    def _is_behind(self, data: bytes, new: bytes) -> bool:
         """Whether a stored state lacks what the log's (empty: none) has seen: it is gone, unreadable, or an older one."""
         return self._fence(data) < (header_word(new, FENCE) if new else 0)
 
-    def _fence(self, data: bytes | None) -> int:
+    def _fence(self, data: bytes) -> int:
         """The fence of a stored state, -1 where there is none that can be read."""
         try:
-            check(data or b"", self._layout.spec.name)
+            check(data, self._layout.spec.name)
         except StateUnreadable:
             return -1
-        return header_word(data or b"", FENCE)
+        return header_word(data, FENCE)
 
     def _note_lost(self, shard: int, slot: str, cut: LogCut) -> None:
         """Remember a partition whose state the store had lost after it was given more than the log holds."""
@@ -248,8 +258,8 @@ def _moves(key: str, known: Mapping[bytes, bytes], cut: LogCut) -> Iterator[Posi
             yield PositionMove(key, name, "" if current is None else current.decode(), str(value))
 
 
-def _slots(answer: object) -> dict[str, bytes]:
-    return {slot.decode(): data for slot, data in as_dict(answer).items()}
+def _fields(answer: object) -> dict[str, bytes]:
+    return {field.decode(): data for field, data in as_dict(answer).items()}
 
 
 def _literal(pattern: str) -> str:

@@ -3,7 +3,7 @@
 Every key carries the hash tag of its shard, `{pl:<project>:<shard>/<shards>}`, so that all keys that one script touches
 live on one node of a Redis Cluster; the number of shards is part of the tag, so another number is another keyspace.
 
-    <tag>:s:<view>:<definition>:<entity>       HASH  slot -> state (plumbline.state)
+    <tag>:s:<view>:<definition>:<entity>       HASH  slot -> state (plumbline.state), slot+ -> recent state (state_pieces)
     <tag>:p:<view>:<definition>                HASH  partition -> last offset applied; history -> generation; reach -> instant
     <tag>:c:<source>:<partition>:<bucket>      HASH  event id -> (offset i64, claimed until i64)*
     <tag>:v                                    HASH  token -> changes whenever others than folds write states of the shard

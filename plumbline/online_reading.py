@@ -10,6 +10,7 @@ from plumbline.keyspace import HISTORY, PUSH, Keyspace
 from plumbline.keyspace import REACH as REACH_FIELD
 from plumbline.layout import Layout
 from plumbline.state import IntegerOverflow, values_of_views
+from plumbline.state_pieces import slot_of
 from plumbline.state_words import FENCE, GENERATION, NEVER, RAW_ROWS, REACH, header_word
 from plumbline.store_client import StoreClient, as_dict
 from plumbline.view_spec import ViewSpec
@@ -171,7 +172,7 @@ def _effective_positions(known: Mapping[bytes, bytes], states: Mapping[bytes, by
         name.decode(): int(value) for name, value in known.items() if name.decode() not in (REACH_FIELD, HISTORY)
     }
     for name, data in states.items():
-        slot = name.decode()
+        slot = slot_of(name.decode())
         if slot == HISTORY:
             continue
         if slot != PUSH:

@@ -1,7 +1,7 @@
 """Raw events of one view as the words that a fold takes in."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,16 @@ class Rows:
     def take(self, chosen: np.ndarray) -> "Rows":
         """The chosen rows (a mask or indices) over the same heap."""
         return Rows(self.words[chosen], self.heap)
+
+
+def together(texts: np.ndarray, parts: Sequence[Rows]) -> Rows:
+    """Rows of several heaps over one; `texts` are the value words that refer to it (Plan.texts)."""
+    words, heap = np.concatenate([part.words for part in parts]), np.concatenate([part.heap for part in parts])
+    sizes = [len(part.heap) for part in parts]
+    moved = np.repeat(np.cumsum([0, *sizes[:-1]]), [len(part) for part in parts]) << REFERENCE_BITS
+    for word in (ID, *(FIXED_WORDS + texts)):
+        words[:, word] += moved
+    return Rows(words, heap)
 
 
 def rows_from_table(table: pa.Table, layout: Layout, keep_ids: bool) -> Rows:

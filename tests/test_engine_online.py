@@ -25,10 +25,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive import DAY, FUNCTIONS, HOUR, MINUTE
 
-from plumbline import AsOfTooOld
+from plumbline import AsOfTooOld, state_pieces
 
 PUSHED = 2
 """The partition of a history whose events a test pushes without partition and offset: the slot `push`."""
+
+
+@pytest.fixture(scope="module", params=[(1 << 20, 1 << 20), (100, 400)], ids=["whole", "in two pieces"], autouse=True)
+def pieces(request):
+    """Histories are too short for states to be written in two pieces: here whole and in two, whatever their size."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in zip(("SPLIT_BYTES", "RECENT_BYTES"), request.param, strict=True):
+            patch.setattr(state_pieces, name, size)
+        yield
 
 
 @pytest.fixture(scope="module")

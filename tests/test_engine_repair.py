@@ -21,7 +21,7 @@ from engine_lab import (
 from feast.feature_view import FeatureViewState
 from naive import SECOND
 
-from plumbline import Fold, StateUnreadable
+from plumbline import Fold, StateUnreadable, state_pieces
 from plumbline.fold_scripts import WRITE
 from plumbline.store_client import StoreClient
 
@@ -248,3 +248,87 @@ def test_a_fold_does_not_overwrite_what_materialize_installed_after_it_read(befo
     fold.apply(to_table([streamed(NOON, 10, 10, user_id="ann")]), {0: 10})
 
     assert counts(store) == {"ann": 5, "bob": 4 + before}
+
+
+def fold_in_two_pieces(lab: Lab, applied, monkeypatch: pytest.MonkeyPatch):
+    """A store whose states have a settled and a recent piece: whatever its size, a state is written beside the settled one."""
+    monkeypatch.setattr(state_pieces, "SPLIT_BYTES", 1)
+    store = emptied(lab, applied)
+    for first in (0, 4):
+        store.push("events", frame(EVENTS[first : first + 4]))
+    lab.write(EVENTS[:6])
+    return store
+
+
+@pytest.mark.parametrize("field", ["0", "0+"], ids=["settled", "recent"])
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "damaged"])
+def test_a_piece_of_a_state_that_was_lost_or_damaged_comes_back_with_what_was_folded_since(
+    lab, applied, monkeypatch, field, is_lost
+):
+    store = fold_in_two_pieces(lab, applied, monkeypatch)
+    key = key_of(lab, "ann")
+    with client(lab) as inside:
+        assert set(inside.hkeys(key)) == {b"0", b"0+"}
+        _ = inside.hdel(key, field) if is_lost else inside.hset(key, field, flipped(inside.hget(key, field), 700))
+
+    materialize(store)
+    lab.write(EVENTS)
+    materialize(store)
+    resumed(store)
+
+    assert counts(store) == {"ann": 4, "bob": 4}
+    assert store.positions("by_user") == {0: 7}
+
+
+def test_a_state_in_two_pieces_that_is_as_the_log_has_it_stays_as_it_is(lab, applied, monkeypatch):
+    store = fold_in_two_pieces(lab, applied, monkeypatch)
+    lab.write(EVENTS)
+    before = pieces(lab)
+
+    materialize(store)
+
+    assert pieces(lab) == before
+    assert all(set(fields) == {b"0", b"0+"} for fields in before.values())
+
+
+def test_materialize_does_not_replace_a_settled_state_beside_which_a_fold_begins_a_recent_one(lab, applied, monkeypatch):
+    monkeypatch.setattr(state_pieces, "SPLIT_BYTES", 1)
+    store = emptied(lab, applied)
+    store.push("events", frame(EVENTS[:4]))
+    lab.write(EVENTS[:6])
+    fold = store.fold("events")
+    fold.resume([0])
+    commit, came = StoreClient.commit, [to_table(EVENTS[4:])]
+
+    def fold_first(self, *arguments):
+        while came:
+            fold.apply(came.pop(), {0: 7})
+        return commit(self, *arguments)
+
+    monkeypatch.setattr(StoreClient, "commit", fold_first)
+    materialize(store)
+
+    assert not came
+    assert counts(store) == {"ann": 4, "bob": 4}
+
+
+def pieces(lab: Lab) -> dict[bytes, dict[bytes, bytes]]:
+    with client(lab) as inside:
+        return {key: inside.hgetall(key) for key in states(lab)}
+
+
+def test_an_event_of_an_entity_with_a_large_state_writes_little(lab, applied):
+    store = emptied(lab, applied)
+    store.push("events", frame([streamed(NOON + n, n, n, user_id="ann") for n in range(3_000)]))
+    (size,) = [len(fields[b"0"]) for fields in pieces(lab).values()]
+    fold = store.fold("events")
+    fold.resume([0])
+    with client(lab) as inside:
+        before = inside.info("stats")["total_net_input_bytes"]
+        for offset in range(3_000, 3_100):
+            fold.apply(to_table([streamed(NOON + offset, offset, offset, user_id="ann")]), {0: offset})
+        written = inside.info("stats")["total_net_input_bytes"] - before
+
+    assert size > 100_000
+    assert written / 100 < size / 4  # of all views
+    assert online(store, [row(NOON + 4_000, user_id="ann")], NOON + 4_000, [BY_USER])[0][COUNT] == 3_100

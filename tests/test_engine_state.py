@@ -13,7 +13,8 @@ from plumbline.layout import Layout
 from plumbline.rows import Rows, rows_from_table
 from plumbline.spec import ANY_TYPE_FUNCTIONS, FUNCTIONS, output_type
 from plumbline.state import fold, window_values
-from plumbline.state_words import REACH, StateUnreadable, header_word
+from plumbline.state_pieces import FOR_EVER, Slot, settle
+from plumbline.state_words import FENCE, REACH, StateUnreadable, header_word
 from plumbline.value_codec import entity_bytes
 from plumbline.view_spec import LogSource, ViewSpec, WindowSpec
 
@@ -37,6 +38,11 @@ EVERYTHING = layout_of(
       if c != "country" or f in ANY_TYPE_FUNCTIONS],
     ("country", "first", DAY, 5 * MINUTE), ("price", "std", HOUR, 1), ("country", "count_distinct", 40 * DAY, DAY),
 )  # fmt: skip
+EXACT = layout_of(
+    ("cents", "sum", DAY, 5 * MINUTE), ("cents", "max", 7 * DAY, HOUR), ("country", "count_distinct", HOUR, 1),
+    ("country", "first", DAY, 5 * MINUTE), ("country", "last", 40 * DAY, DAY),
+)  # fmt: skip
+"""Without floats: the same events make the same bytes."""
 SPARSE = layout_of(("cents", "sum", HOUR, 1), ("country", "count_distinct", 7 * DAY, HOUR))
 
 
@@ -76,15 +82,20 @@ def rows_of(layout: Layout, arrived: list[dict]) -> Rows:
     return rows_from_table(pa.table({**instants, **columns}), layout, layout.ordered)
 
 
-def folded(layout: Layout, arrived: list[dict], batches: list[int]) -> bytes:
-    """The state after the events, taken in batches of the given sizes and then the rest."""
-    state, fence = None, 0
+def folded(layout: Layout, arrived: list[dict], batches: list[int], fence: int = 0, **rules: int) -> bytes | None:
+    """The state after the events, taken in batches of the given sizes and then the rest; None without events."""
+    state = None
     while arrived:
         size = batches[0] if batches else len(arrived)
         batch, arrived, batches = arrived[:size], arrived[size:], batches[1:]
         fence += len(batch)
-        (state,) = fold(layout, [state], rows_of(layout, batch), np.array([0, len(batch)]), [fence])
+        (state,) = fold(layout, [state], rows_of(layout, batch), np.array([0, len(batch)]), [fence], **rules)
     return state
+
+
+def recent_of(layout: Layout, arrived: list[dict], fence: int, batches: list[int]) -> bytes | None:
+    """The recent state of events that came after `fence`."""
+    return folded(layout, arrived, batches, fence, reach_us=FOR_EVER)
 
 
 def expected(window: WindowSpec, arrived: list[dict], at_us: int):
@@ -114,13 +125,41 @@ def test_windows_of_states_are_the_definition_at_every_instant_they_reach(layout
 @given(drawn=events, one=st.lists(st.integers(1, 7), max_size=12), other=st.lists(st.integers(1, 7), max_size=12))
 @examples(40)
 def test_how_events_are_batched_changes_nothing_but_the_last_digits_of_floats(drawn, one, other):
-    exact = layout_of(
-        ("cents", "sum", DAY, 5 * MINUTE), ("cents", "max", 7 * DAY, HOUR), ("country", "count_distinct", HOUR, 1),
-        ("country", "first", DAY, 5 * MINUTE), ("country", "last", 40 * DAY, DAY),
-    )  # fmt: skip
     arrived = timed(drawn)
 
-    assert folded(exact, arrived, one) == folded(exact, arrived, other)
+    assert folded(EXACT, arrived, one) == folded(EXACT, arrived, other)
+
+
+@pytest.mark.parametrize("layout", [EVERYTHING, SPARSE], ids=["every function", "few"])
+@given(drawn=events, batches=st.lists(st.integers(1, 7), max_size=12), cut=st.integers(0, 40), data=st.data())
+@examples(40)
+def test_windows_of_a_state_in_two_pieces_are_the_definition_and_so_are_they_once_it_has_settled(
+    layout, drawn, batches, cut, data
+):
+    arrived = timed(drawn)
+    settled, recent = folded(layout, arrived[:cut], batches), recent_of(layout, arrived[cut:], len(arrived[:cut]), batches)
+    slot = Slot(settled, recent)
+    reach = max([NOON, *(header_word(state, REACH) for state in slot if state)])
+    at_us = reach + data.draw(st.sampled_from([0, 1, 5 * MINUTE, HOUR, DAY, 10 * DAY, 40 * DAY]) | st.integers(0, DAY))
+
+    in_two = window_values(layout, [[state for state in slot if state]], at_us)[0]
+    one = settle(layout, [slot])[0] if recent else settled
+
+    assert not recent or header_word(one, FENCE) == len(arrived)
+    for window, value in zip(layout.spec.windows, in_two, strict=True):
+        assert naive.equal(value, window.function, expected(window, arrived, at_us)), window
+    if one and header_word(one, REACH) <= at_us:
+        for window, value in zip(layout.spec.windows, window_values(layout, [[one]], at_us)[0], strict=True):
+            assert naive.equal(value, window.function, expected(window, arrived, at_us)), window
+
+
+@given(drawn=events, batches=st.lists(st.integers(1, 7), max_size=12), cut=st.integers(0, 40))
+@examples(40)
+def test_what_has_settled_is_the_state_of_all_its_events_folded_at_once(drawn, batches, cut):
+    arrived = timed(drawn)
+    pieces = folded(EXACT, arrived[:cut], []), recent_of(EXACT, arrived[cut:], len(arrived[:cut]), batches)
+    if pieces[1]:
+        assert settle(EXACT, [Slot(*pieces)]) == [folded(EXACT, arrived, [])]
 
 
 def test_any_flipped_bit_of_a_state_is_noticed():
