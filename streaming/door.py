@@ -17,7 +17,11 @@ from streaming.messages import MESSAGES, TEXTS, Label, Transaction
 from streaming.reasons import EXAMPLE_TIME, Refusal, reason_for
 
 AHEAD_ALLOWED_US = 5 * 60 * 1_000_000
+NESTED_ALLOWED = 64
+"""Levels of arrays and objects. The decoder's own limit is what the stack leaves it, so it depends on who calls."""
 CONTROL_CHARACTER = re.compile(f"[{CONTROL_CHARACTERS}]")
+_TOKEN = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
+_DEEPER = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -65,11 +69,13 @@ def admit(topic: EventTopic, records: Iterable[Record], lateness_us: int) -> tup
 def _read(decoder: msgspec.json.Decoder, record: Record) -> tuple[Transaction | Label, int]:
     """The message of a record and its event_timestamp in microseconds since the epoch; raises Refusal."""
     value = record.value
+    if value and value.count(b"[") + value.count(b"{") > NESTED_ALLOWED and _is_nested_too_deeply(value):
+        raise Refusal(f"the value is nested too deeply: more than {NESTED_ALLOWED} levels")
     try:
         if value and not value.isascii():
             value.decode()  # msgspec does not look into fields that it skips
         message = decoder.decode(value or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Refusal(reason_for(value, error)) from None
     for name in TEXTS:
         text = getattr(message, name, None)
@@ -80,6 +86,19 @@ def _read(decoder: msgspec.json.Decoder, record: Record) -> tuple[Transaction | 
         raise Refusal(f"event_timestamp {message.event_timestamp} is more than 5 minutes after the record arrived")
     message.complete()
     return message, at_us
+
+
+def _is_nested_too_deeply(value: bytes) -> bool:
+    """Whether the arrays and objects of a JSON text lie in one another more than NESTED_ALLOWED deep."""
+    depth, in_text = 0, False
+    for token in _TOKEN.finditer(value):
+        if token[0] == b'"':
+            in_text = not in_text
+        elif not in_text and token[0] in _DEEPER:
+            depth += _DEEPER[token[0]]
+            if depth > NESTED_ALLOWED:
+                return True
+    return False
 
 
 def _microseconds(text: str) -> int:

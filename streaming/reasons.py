@@ -20,7 +20,7 @@ def reason_for(value: bytes | None, error: Exception) -> str:
     """One sentence for a value that could not be decoded.
 
     value  the record's bytes; None for a tombstone
-    error  what msgspec, the UTF-8 decoder or Python's stack said about it
+    error  what msgspec or the UTF-8 decoder said about it
     """
     if value is None:
         return "the record is a tombstone: it has a key and no value"
@@ -28,8 +28,6 @@ def reason_for(value: bytes | None, error: Exception) -> str:
         return "the record is empty: its value has no bytes"
     if isinstance(error, UnicodeDecodeError):
         return f"the value is not UTF-8: byte {error.start} is 0x{value[error.start]:02x}"
-    if isinstance(error, RecursionError):
-        return "the value is nested too deeply"
     if isinstance(error, msgspec.ValidationError):
         return _about_field(str(error))
     return _about_json(value.decode(), str(error))

@@ -127,6 +127,30 @@ def test_a_record_that_is_no_event_is_refused_with_its_reason_and_its_bytes(topi
     assert refused[:4] == (3, 41, b"u-1", value)
 
 
+@pytest.mark.parametrize(
+    ("inner", "is_event"),
+    [
+        ("[" * 63 + "]" * 63, True),
+        ("[" * 64 + "]" * 64, False),
+        ("{" + '"x":{' * 500 + "}" * 501, False),
+        ('"' + "[" * 500 + '"', True),
+        ('"' + r"\"[" * 500 + '"', True),
+        ("[" + "[],[]," * 500 + "[]]", True),
+    ],
+)
+def test_how_deep_a_record_may_be_nested_does_not_depend_on_who_reads_it(inner: str, is_event: bool):
+    value = payload()[:-1] + f', "note": {inner}}}'.encode()
+
+    def read(frames: int) -> int:
+        if frames:
+            return read(frames - 1)
+        table, refused = admit(TRANSACTIONS, [record(value)], DAY_US)
+        assert all("nested too deeply" in each.reason for each in refused)
+        return table.num_rows
+
+    assert read(0) == read(800) == int(is_event)
+
+
 def test_a_refused_record_takes_no_other_with_it():
     records = [Record(0, offset, NOON_MS, b"u-1", value) for offset, (value, _) in enumerate(BAD.values())]
     good = Record(0, len(BAD), NOON_MS, b"u-1", payload())
