@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 
 from plumbline import deliveries
 from plumbline.event_log import LogNotFoundError, read_events
+from plumbline.instant import to_microseconds
 from plumbline.keyspace import PUSH, Keyspace
 from plumbline.layout import Layout
 from plumbline.rows import CREATED, EVENT, VALID, Rows, rows_from_table
@@ -36,9 +38,9 @@ def push_rows(client: StoreClient, keyspace: Keyspace, layouts: list[Layout], ta
 
     rejected_rows are the indices of the rows that were too late or refused.
     """
-    at, created = (table[name].cast(pa.int64()).to_numpy() for name in ("event_timestamp", "created_timestamp"))
-    lateness_us = layouts[0].spec.source.allowed_lateness_us
-    verdict = deliveries.timeliness(at, created, lateness_us)
+    source = layouts[0].spec.source
+    lateness_us = source.allowed_lateness_us
+    verdict = _timeliness(source, table)
     kept = table.filter(pa.array(verdict == deliveries.ACCEPTED))
     for layout in layouts:
         _push_view(client, keyspace, layout, kept, lateness_us)
@@ -55,8 +57,8 @@ def not_yet_logged(source: LogSource, table: pa.Table) -> np.ndarray:
 
     Rows with a partition and offset belong there as they are: whoever reads the log recognises them.
     """
-    at, created = (table[name].cast(pa.int64()).to_numpy() for name in ("event_timestamp", "created_timestamp"))
-    wanted = deliveries.timeliness(at, created, source.allowed_lateness_us) == deliveries.ACCEPTED
+    at, created = _times(table)
+    wanted = _timeliness(source, table) == deliveries.ACCEPTED
     streamed = np.asarray(table["source_offset"].combine_chunks().is_valid().to_numpy(zero_copy_only=False), dtype=bool)
     claimed = _claimed_by_history(source) if table["event_id"].null_count < table.num_rows else {}
     for i, event_id in enumerate(table["event_id"].to_pylist()):
@@ -67,6 +69,23 @@ def not_yet_logged(source: LogSource, table: pa.Table) -> np.ndarray:
         else:
             claimed[event_id] = max(claimed.get(event_id, at[i]), at[i] + source.allowed_lateness_us)
     return wanted | streamed
+
+
+def _timeliness(source: LogSource, table: pa.Table) -> np.ndarray:
+    """ACCEPTED, TOO_LATE or REFUSED for each pushed row.
+
+    Where the source has no created column, the instant of the push tells what is ahead of its time; what is refused for it is
+    in no log, so that the log's reader need not know.
+    """
+    at, created = _times(table)
+    if source.created_timestamp_column is None:
+        created = np.minimum(created, to_microseconds(datetime.now(UTC)))
+    return deliveries.timeliness(at, created, source.allowed_lateness_us)
+
+
+def _times(table: pa.Table) -> list[np.ndarray]:
+    """Event and created times in microseconds."""
+    return [table[name].cast(pa.int64()).to_numpy() for name in ("event_timestamp", "created_timestamp")]
 
 
 def _claimed_by_history(source: LogSource) -> dict[str, int]:

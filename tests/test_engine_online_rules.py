@@ -21,6 +21,7 @@ from engine_lab import (
     column,
     differences,
     emptied,
+    entities,
     event,
     flipped,
     frame,
@@ -439,6 +440,21 @@ def test_pushed_to_both_sides_a_late_or_future_event_counts_on_neither(lab, stor
     assert value(store, "by_user__amount_cents_count_7d", NOON + 2 * DAY) == 1
     materialize(store)
     assert value(store, "by_user__amount_cents_count_7d", NOON + 2 * DAY) == 1
+
+
+def test_a_pushed_row_from_the_future_prunes_nothing_where_no_column_says_when_it_was_created(tmp_path, redis_server, caplog):
+    lab = Lab(tmp_path, redis_server)
+    store, source = lab.open(), lab.source(created_timestamp_column=None)
+    store.apply([*entities(VIEWS), source, *(view.declared(source) for view in VIEWS)])
+    now = time.time_ns() // 1000
+
+    store.push("events", frame([event(now - MINUTE, 1)]))
+    store.push("events", frame([event(now + 400 * DAY, 2)]), to=PushMode.ONLINE_AND_OFFLINE)
+
+    assert "1 are dated more than 5 minutes ahead" in caplog.text
+
+    assert value(store, COUNT, now) == 1
+    assert column(history(store, [row(now + 400 * DAY + 1)]), COUNT) == [0]
 
 
 def test_a_partition_pushed_to_both_sides_counts_once_on_each(lab, store):
