@@ -116,7 +116,7 @@ class WindowedComputeEngine(ComputeEngine):
                 features = {name: value.SerializeToString() for name, value in zip(names, values, strict=True)}
                 versions.setdefault(key, []).append(Version(event_us, created_us, features))
         with task.tqdm_builder(len(versions)) as progress:
-            self.online_store.write_versions(config, view.name, versions)
+            self.online_store.write_versions(config, view.name, versions, repair=True)
             progress.update(len(versions))
 
 

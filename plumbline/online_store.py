@@ -30,6 +30,7 @@ from plumbline.on_demand import with_full_names
 from plumbline.online_reading import EntityAnswer, OnlineReader, VersionedRead, WindowedRead
 from plumbline.requested_entities import columnar, entities_of, entity_of_key
 from plumbline.spec import is_windowed, view_spec
+from plumbline.state_words import StateUnreadable
 from plumbline.store_client import SWAP, StoreAddress, StoreClient
 
 log = logging.getLogger(__name__)
@@ -148,15 +149,20 @@ class WindowedOnlineStore(OnlineStore):
         """online_write_batch on a thread."""
         await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
 
-    def write_versions(self, config: RepoConfig, view: str, rows: Mapping[bytes, Sequence[versions.Version]]) -> None:
-        """Add rows to entities of a slowly changing view, by compare-and-set; safe beside other writers."""
+    def write_versions(
+        self, config: RepoConfig, view: str, rows: Mapping[bytes, Sequence[versions.Version]], *, repair: bool = False
+    ) -> None:
+        """Add rows to entities of a slowly changing view, by compare-and-set; safe beside other writers.
+
+        repair: these are all rows there are, so they take the place of damaged ones; else raises StateUnreadable for such.
+        """
         client, keyspace = self.writer(config), self.keyspace(config)
         pending = list(rows)
         for _ in range(ATTEMPTS):
             keys = [keyspace.versions(view, entity) for entity in pending]
             calls = []
             for entity, key, data in zip(pending, keys, client.pipeline(("GET", key) for key in keys), strict=True):
-                kept = versions.Versions() if data is None else versions.decode(data)
+                kept = _kept(data, repair)
                 stamp = b"" if data is None else data[: versions.STAMP_BYTES]
                 calls.append(([key], [stamp, versions.encode(kept.with_rows(rows[entity], _now_us()))]))
             outcomes = client.scripts(SWAP, calls)
@@ -294,6 +300,16 @@ class WindowedOnlineStore(OnlineStore):
 
 def _utc_us(at: datetime) -> int:
     return to_microseconds(at if at.tzinfo is not None else at.replace(tzinfo=UTC))
+
+
+def _kept(data: bytes | None, repair: bool) -> versions.Versions:
+    """The rows of an entity; none where there are none, and, for a repair, where they are damaged."""
+    try:
+        return versions.Versions() if data is None else versions.decode(data)
+    except StateUnreadable:
+        if repair:
+            return versions.Versions()
+        raise
 
 
 def _now_us() -> int:

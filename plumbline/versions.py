@@ -66,7 +66,7 @@ def encode(versions: Versions) -> bytes:
 
 def decode(data: bytes) -> Versions:
     """The rows that were encoded; raises StateUnreadable when the checksum is wrong."""
-    revision, checksum = _HEAD.unpack_from(data)
+    revision, checksum = _HEAD.unpack_from(data) if len(data) >= _HEAD.size + _FIXED.size else (0, None)
     if zlib.crc32(memoryview(data)[_HEAD.size :]) != checksum:
         raise StateUnreadable("The rows of an entity in a slowly changing view are damaged; run `make materialize`.")
     reach_us, count = _FIXED.unpack_from(data, _HEAD.size)

@@ -6,7 +6,21 @@ import naive
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from engine_lab import BY_USER, ENTITIES, NOON, Lab, differences, entities, event, references, row, to_frame, to_table
+from engine_lab import (
+    BY_USER,
+    ENTITIES,
+    NOON,
+    Lab,
+    client,
+    differences,
+    entities,
+    event,
+    flipped,
+    references,
+    row,
+    to_frame,
+    to_table,
+)
 from feast import FeatureView, Field, FileSource
 from feast.types import Float64, Int64, String
 from histories import examples, histories
@@ -14,8 +28,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive import DAY, HOUR
 
+from plumbline import StateUnreadable
 from plumbline.instant import to_microseconds
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PROFILE = pa.schema([
     ("user_id", pa.string()),
     ("event_timestamp", pa.timestamp("us", "UTC")),
@@ -81,6 +97,24 @@ def test_the_last_instant_of_a_ttl_is_inside(profiles):
     answer = store.get_historical_features(to_frame(rows), ["profile_2d:city"], full_feature_names=True).to_arrow()
 
     assert answer.column("profile_2d__city").to_pylist() == [None, "Oslo", "Oslo", None]
+
+
+def test_a_damaged_row_comes_back_with_materialize_and_not_with_a_write(profiles):
+    lab, store = profiles
+    row_of_ann = {"user_id": "ann", "event_timestamp": NOON, "created_timestamp": NOON, "income_cents": 7, "city": "Oslo"}
+    pq.write_table(to_table([row_of_ann], PROFILE), lab.path / "profile.parquet")
+    store.materialize(EPOCH, datetime.now(UTC))
+    with client(lab) as inside:
+        (key,) = inside.scan_iter("*:r:profile_0d:*ann*")
+        for harmed in (flipped(inside.get(key), 300), inside.get(key)[:9]):
+            inside.set(key, harmed)
+            with pytest.raises(StateUnreadable, match="make materialize"):
+                store.write_to_online_store("profile_0d", to_table([row_of_ann], PROFILE).to_pandas())
+
+            store.materialize(EPOCH, datetime.now(UTC))
+
+            answer = store.get_online_features(["profile_0d:income_cents"], [{"user_id": "ann"}]).to_dict()
+            assert answer["income_cents"] == [7]
 
 
 def test_a_view_without_entities_is_the_same_row_for_whoever_asks(tmp_path, redis_server):
