@@ -3,7 +3,7 @@
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from plumbline.log_files import DATE_PARTITION, LogFiles, open_log
+from plumbline.log_files import DATE_PARTITION, LogFiles, open_log, raw_name
 from plumbline.log_times import LogSchemaError, microseconds_utc
 from plumbline.view_spec import LogSource
 
@@ -19,12 +19,13 @@ APPENDED = "pushed"
 """File names of appended rows begin with this, so that a loader which replaces the history leaves them alone."""
 
 
-def append(source: LogSource, rows: pa.Table) -> None:
+def append(source: LogSource, rows: pa.Table, declared: Mapping[str, pa.DataType] | None = None) -> None:
     """Append rows (under the log's own column names) to a log.
 
-    Columns take the log's types; those that rows lack become null; the order of columns does not matter. A log that
-    does not exist yet is created with the rows' columns: a file where the path ends in .parquet, else a folder. A
-    folder whose files lie in `event_date=` folders gets one file a day. Every file appears whole or not at all.
+    Columns take the log's types, and where the log has nothing but nulls the declared ones, by the names that views use;
+    those that rows lack become null; the order of columns does not matter. A log that does not exist yet is created with
+    the rows' columns: a file where the path ends in .parquet, else a folder. A folder whose files lie in `event_date=`
+    folders gets one file a day. Every file appears whole or not at all.
 
     Raises LogSchemaError for a column that the log does not have, for values that do not fit, and for a remote log.
     """
@@ -34,12 +35,12 @@ def append(source: LogSource, rows: pa.Table) -> None:
     if path.is_file() or (path.suffix == ".parquet" and not path.exists()):
         with _exclusive(path):
             old = pq.read_table(path) if path.exists() else None
-            write_parquet(rows if old is None else pa.concat_tables([old, _as_logged(rows, old.schema, source)]), path)
+            new = _as_logged(rows, _known(None if old is None else old.schema, rows, source, declared or {}), source)
+            write_parquet(new if old is None else pa.concat_tables([old, new], promote_options="permissive"), path)
         return
     path.mkdir(parents=True, exist_ok=True)
     existing = open_log(source)
-    schema = _schema(existing)
-    logged = rows if schema is None else _as_logged(rows, schema, source)
+    logged = _as_logged(rows, _known(_schema(existing), rows, source, declared or {}), source)
     name = f"{APPENDED}-{uuid.uuid4().hex}.parquet"
     for folder, part in _by_day(logged, existing):
         write_parquet(part, path / folder / name)
@@ -64,6 +65,18 @@ def _schema(log: LogFiles) -> pa.Schema | None:
             if field.name not in fields or pa.types.is_null(fields[field.name].type):
                 fields[field.name] = field
     return pa.schema(fields.values()) if fields else None
+
+
+def _known(schema: pa.Schema | None, rows: pa.Table, source: LogSource, declared: Mapping[str, pa.DataType]) -> pa.Schema:
+    """The log's columns, of a new log the rows'; one that is not known by its values has its declared type, else the rows'."""
+    types = {raw_name(source, name): data_type for name, data_type in declared.items()}
+    own = dict(zip(rows.column_names, rows.schema.types, strict=True))
+    return pa.schema(
+        field.with_type(types.get(field.name, own.get(field.name, field.type)))
+        if schema is None or pa.types.is_null(field.type)
+        else field
+        for field in (rows.schema if schema is None else schema)
+    )
 
 
 def _as_logged(rows: pa.Table, schema: pa.Schema, source: LogSource) -> pa.Table:

@@ -23,7 +23,7 @@ from plumbline import log_append, table_pull
 from plumbline.engines import evaluation
 from plumbline.instant import from_microseconds
 from plumbline.retrieval import WindowedRetrievalJob
-from plumbline.spec import log_source
+from plumbline.spec import is_windowed, log_source, view_spec
 from plumbline.view_requests import view_requests, without_join_keys
 
 
@@ -127,7 +127,7 @@ class WindowedOfflineStore(OfflineStore):
         config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
     ) -> None:
         """Append rows, under the log's own column names, to the log behind a view."""
-        log_append.append(log_source(feature_view, config.repo_path), table)
+        log_append.append(log_source(feature_view, config.repo_path), table, _declared_types(config, feature_view))
         if progress is not None:
             progress(table.num_rows)
 
@@ -151,6 +151,14 @@ class WindowedOfflineStore(OfflineStore):
             partitioning=destination.partition_by,
             existing_data_behavior="overwrite_or_ignore",
         )
+
+
+def _declared_types(config: RepoConfig, view: FeatureView) -> dict[str, pa.DataType]:
+    """The types of a windowed view's aggregated columns and of event ids, under the names that views use."""
+    if not is_windowed(view):
+        return {}
+    windows = view_spec(view, config.repo_path).windows
+    return {"event_id": pa.string()} | {window.column: window.input_type for window in windows}
 
 
 def _file_source(source: DataSource) -> FileSource:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 from feast import (
@@ -304,6 +305,37 @@ def test_a_log_that_is_one_file_is_rewritten_and_one_that_is_missing_is_created(
 
     assert pq.read_table(tmp_path / "payments.parquet")["cents"].to_pylist() == [1, 2]
     assert sorted(path.name for path in tmp_path.glob("*.parquet")) == ["payments.parquet"]
+
+
+@pytest.mark.parametrize("path", ["payments", "payments.parquet"])
+@pytest.mark.parametrize("first", [[None, None], [1.0, None]], ids=["nulls", "whole floats beside a null"])
+def test_a_log_that_a_push_creates_has_the_declared_types_whatever_pandas_made_of_the_first_rows(tmp_path, path, first):
+    opened, payments = repo(tmp_path), source(path)
+    opened.apply([USER, payments, spending(payments)])
+    pushed = log(("ann", 1, NOON - MINUTE, 0), ("ann", 1, NOON - MINUTE, 0))
+    as_pandas_has_it = pa.chunked_array([pa.array(first, pa.null() if first == [None, None] else pa.float64())])
+    place = pushed.schema.get_field_index("cents")
+
+    append(opened, pushed.set_column(place, "cents", as_pandas_has_it))
+    append(opened, log(("ann", 1, NOON - MINUTE, 2**53 + 1)))
+
+    got = opened.get_historical_features(ask(("ann", NOON)), ["spending:cents_sum_1h"]).to_df()
+    assert got["cents_sum_1h"].tolist() == [2**53 + 1 + int(first[0] or 0)]
+    assert pads.dataset(tmp_path / path).schema.field("cents").type == pa.int64()
+
+
+def test_a_value_takes_its_place_in_a_log_that_knows_a_column_by_nulls_alone(tmp_path):
+    opened, payments = repo(tmp_path), source()
+    opened.apply([USER, payments, spending(payments)])
+    (tmp_path / "payments").mkdir()
+    events = log(("ann", 1, NOON - MINUTE, 0))
+    nulls = events.set_column(events.schema.get_field_index("cents"), "cents", pa.chunked_array([pa.nulls(1)]))
+    pq.write_table(nulls, tmp_path / "payments/history-0.parquet")
+
+    append(opened, log(("ann", 1, NOON - MINUTE, 7)))
+
+    got = opened.get_historical_features(ask(("ann", NOON)), ["spending:cents_sum_1h"]).to_df()
+    assert got["cents_sum_1h"].tolist() == [7]
 
 
 def test_appending_a_column_that_the_log_does_not_have_is_refused(store):
