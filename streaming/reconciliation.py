@@ -1,7 +1,7 @@
 """Where every record of a topic went: produced = folded + duplicates + too late + dead."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
@@ -13,6 +13,7 @@ from plumbline.log_rows import Reading
 from plumbline.log_times import int64_values, valid_mask
 from streaming.event_topics import EventTopic
 from streaming.letter_file import Letter
+from streaming.topic_records import records
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def reconcile(
         if each.place.topic == topic.name and each.place.offset <= reached.get(each.place.partition, -1)
     ]
     late_letters = sum(letter.is_too_late for letter in of_topic)
-    return Reconciliation(
+    counted = Reconciliation(
         topic=topic.name,
         produced=sum(max(0, reached[p] + 1 - begins[p]) for p in ends),
         folded=folded,
@@ -81,6 +82,20 @@ def reconcile(
         late_letters=late_letters,
         unread=sum(end - max(begins[p], reached[p] + 1) for p, end in ends.items()),
     )
+    return counted if not (counted.unaccounted or counted.unread) else _by_records(counted, bootstrap_servers, reached, ends)
+
+
+def _by_records(
+    counted: Reconciliation, bootstrap_servers: str, reached: Mapping[int, int], ends: Mapping[int, int]
+) -> Reconciliation:
+    """The same with the topic's records counted one by one: a transaction leaves offsets that are no record."""
+    produced = unread = 0
+    for record in records(bootstrap_servers, counted.topic):
+        if record.offset <= reached.get(record.partition, -1):
+            produced += 1
+        elif record.offset < ends.get(record.partition, 0):
+            unread += 1
+    return replace(counted, produced=produced, unread=unread)
 
 
 def _bounds(bootstrap_servers: str, topic: str) -> tuple[dict[int, int], dict[int, int]]:

@@ -12,14 +12,17 @@ ANSWERS_WITHIN_MS = 5_000
 
 
 def records(bootstrap_servers: str, topic: str, since_ms: int | None = None) -> Generator[Any, None, None]:
-    """The records of a topic by now, in order within a partition; with since_ms those appended from then on.
+    """The committed records of a topic by now, in order within a partition; with since_ms those appended from then on.
 
     since_ms  milliseconds since the epoch
 
     Raises kafka.errors.KafkaError when no broker answers.
     """
     with KafkaConsumer(
-        **client_options(bootstrap_servers), enable_auto_commit=False, bootstrap_timeout_ms=ANSWERS_WITHIN_MS
+        **client_options(bootstrap_servers),
+        enable_auto_commit=False,
+        bootstrap_timeout_ms=ANSWERS_WITHIN_MS,
+        isolation_level="read_committed",
     ) as consumer:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         ends = consumer.end_offsets(partitions)
