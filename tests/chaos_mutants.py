@@ -49,7 +49,7 @@ ORDER = Mutant(
     "positions move before the states are written, so that a death in between loses the batch",
     (
         ("plumbline/fold.py", "            states, damaged = self._folded(pending, batches)\n",
-         "            none = NewStates([], *[np.zeros(0, np.int64)] * 2, np.zeros((0, 2), np.int64), [])\n"
+         "            none = NewStates([], *[np.zeros(0, np.int64)] * 2, np.zeros((0, 2), np.int64), [], np.zeros(0, bool))\n"
          "            moved = fold_scripts.write(self._client, pending, moves, none, self._revisions)\n"
          "            if any(outcome == 'position' for outcome, _ in moved):\n"
          "                raise PositionsLost('moved')\n"

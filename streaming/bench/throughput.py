@@ -31,10 +31,11 @@ Line = dict[str, object]
 
 
 class Taken(NamedTuple):
-    """Seconds on the clock and of this process's processors."""
+    """Seconds on the clock and of this process's processors, and bytes that the store was sent."""
 
     wall_s: float
     cpu_s: float
+    sent_bytes: int = 0
 
 
 def lines(settings: Settings, events: int) -> Iterator[Line]:
@@ -49,12 +50,14 @@ def lines(settings: Settings, events: int) -> Iterator[Line]:
     push_s = pushed.wall_s / PUSHES
     yield {
         "bench": "fold", "size": events, **_speed("fold", even, events), **_speed("floor", floor, events),
+        "sent_bytes_an_event": round(even.sent_bytes / events),
         "push_events_s": round(1 / push_s, 1), "ratio_push": round(push_s * events / even.wall_s, 1),
         "ratio_push_cpu": round(pushed.cpu_s / PUSHES * events / even.cpu_s, 1),
         "times_floor": round(even.wall_s / floor.wall_s, 2), "times_floor_cpu": round(even.cpu_s / floor.cpu_s, 2),
     }  # fmt: skip
     yield {
         "bench": "fold_hot", "size": events, "hot_share": HOT_SHARE, **_speed("fold", hot, events),
+        "sent_bytes_an_event": round(hot.sent_bytes / events),
         "share_of_even": round(even.wall_s / hot.wall_s, 2), "share_of_even_cpu": round(even.cpu_s / hot.cpu_s, 2),
     }  # fmt: skip
 
@@ -86,15 +89,26 @@ def _fold_all(settings: Settings, store: FeatureStore) -> Taken:
             while store.positions("user_activity") != ends:
                 folding.step()
 
-        taken = _timed(fold)
+        before = _received(settings)
+        taken = _timed(fold)._replace(sent_bytes=_received(settings) - before)
     gc.unfreeze()
     return taken
 
 
+def _received(settings: Settings) -> int:
+    """Bytes that the store was sent since it started."""
+    with _client(settings) as client:
+        return int(client.info("stats")["total_net_input_bytes"])
+
+
+def _client(settings: Settings) -> redis.Redis:
+    host, port = settings.redis_connection_string.split(",")[0].split(":")
+    return redis.Redis(host=host, port=int(port))
+
+
 def _poll_and_set(settings: Settings) -> None:
     """The floor: poll, decode nothing, and one SET of 100 bytes for each of the entities of an event, pipelined."""
-    host, port = settings.redis_connection_string.split(",")[0].split(":")
-    client, value = redis.Redis(host=host, port=int(port)), b"x" * 100
+    client, value = _client(settings), b"x" * 100
     consumer = open_consumer(settings.kafka_bootstrap_servers, settings.fold_group)
     ends = ends_of(consumer)
     partitions = [TopicPartition(TRANSACTIONS.name, number) for number in ends]
