@@ -15,6 +15,9 @@ raw row   event time, one bit a column that is not null, [created time, id], one
 tile      start, intermediates of the aggregates (plumbline.aggregates), a record for each column with `first`
 record    1 when there is one, event time, created time, id, value
 id, text  a reference into the heap: offset << 20 | length
+
+A large slot has a second state beside the settled one, of the rows that came since: header, raw rows and heap alone, its reach
+before all time (plumbline.state_pieces).
 """
 
 import struct
