@@ -120,6 +120,7 @@ class DirectRead:
             {name: answer.found for name, answer in zip(names, found, strict=True)},
             {name: dict(answer.positions) for name, answer in zip(names, found, strict=True)},
             from_microseconds(at_us),
+            tuple(overflow for answer in found for overflow in answer.overflows),
         )
 
 

@@ -326,6 +326,7 @@ def _answers(
             {view: answers[i].found for view, answers in collected.items()},
             {view: dict(answers[i].positions) for view, answers in collected.items()},
             from_microseconds(at_us),
+            tuple(overflow for of_view in collected.values() for overflow in of_view[i].overflows),
         )
         for i in range(rows)
     ]

@@ -27,6 +27,8 @@ def respond(
     prefix = f"{view.projection.name_to_use()}__" if full_feature_names else ""
     response.metadata.feature_names.val.extend(prefix + name for name in names)
     times = [_response_time(answer, at_us) for answer in answers]
+    for answer in answers:
+        warn_of_overflows(answer)
     for name in names:
         values, statuses = feature_column(view, read, answers, name)
         response.results.append(
@@ -45,8 +47,6 @@ def feature_column(
     if name not in windows:
         raise KeyError(f"View '{view.name}' has no feature '{name}'; it has {', '.join(windows)}.")
     i = windows.index(name)
-    for answer in answers:
-        warn_of_overflows(answer)
     output_type = read.layout.spec.windows[i].output_type
     return [value_proto(answer.values[i], output_type) for answer in answers], statuses
 

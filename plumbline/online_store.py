@@ -22,7 +22,7 @@ from feast.repo_config import FeastConfigBaseModel
 from plumbline import versions
 from plumbline.apply_checks import refuse_nonsense
 from plumbline.declared_log import declared_log
-from plumbline.feature_vectors import feature_column, respond
+from plumbline.feature_vectors import feature_column, respond, warn_of_overflows
 from plumbline.instant import from_microseconds, read_instant_us, to_microseconds
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
@@ -183,6 +183,8 @@ class WindowedOnlineStore(OnlineStore):
         wanted = requested_features or [field.name for field in table.features]
         read = self.read_request(config, table, [entity_of_key(key) for key in entity_keys])
         answers = self.reader(config).read([read], at_us)[0]
+        for answer in answers:
+            warn_of_overflows(answer)
         columns = [feature_column(table, read, answers, name)[0] for name in wanted]
         return [
             (from_microseconds(at_us), {name: column[i] for name, column in zip(wanted, columns, strict=True)})

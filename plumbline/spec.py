@@ -258,6 +258,12 @@ def _check_timestamp(view: StreamFeatureView, source: LogSource, schema: pa.Sche
             raise DeclarationError(
                 f"View '{view.name}': the log {source.path} has no column '{column}'; it has {', '.join(schema.names)}."
             )
+    for column in _times(source):
+        found = schema.field(column).type
+        if not (pa.types.is_timestamp(found) or pa.types.is_null(found)):
+            raise DeclarationError(
+                f"View '{view.name}': column '{column}' of the log {source.path} is {found}; times are timestamps."
+            )
 
 
 def _check_names(view: StreamFeatureView, schema: pa.Schema | None) -> None:

@@ -86,7 +86,7 @@ def create_app(
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
     batching = Batching(scorer, reading, metrics, tracer)
-    api = Api(store, scorer, batching, reading, decisions, applied, live, settings.store_away == "degrade")
+    api = Api(store, scorer, batching, reading, decisions, applied, live, metrics, settings.store_away == "degrade")
     router = api_router(api)
     app.include_router(router)
     (score,) = (route for route in router.routes if isinstance(route, APIRoute) and route.path == SCORE)

@@ -19,6 +19,7 @@ from serving.instants import format_instant
 from serving.keys import require_scope
 from serving.live import Live
 from serving.messages import BatchRequest, BatchResponse, FeaturesResponse, ScoreRequest, ScoreResponse
+from serving.metrics import Metrics
 from serving.openapi import error_responses, request_body
 from serving.parameters import AsOfParameter, instant_asked, user_id_of
 from serving.problems import Problem, unprocessable
@@ -41,6 +42,7 @@ class Api:
     decisions: DecisionLog
     applied: Applied
     live: Live
+    metrics: Metrics
     degrade: bool
 
     async def score(self, request: Request) -> Response:
@@ -75,6 +77,7 @@ class Api:
             answer = (await self.reading.run(self.store.read_online, views.features, rows, at))[0]
         except AsOfTooOld as error:
             raise _too_old(error, "as_of") from None
+        self.metrics.overflows.inc(len(answer.overflows))
         return _json(
             {
                 "user_id": user,

@@ -119,6 +119,7 @@ class Scorer:
         with self._tracer.start_as_current_span("store.read"):
             answers = self._store.read_online(model.reads, entity_rows, at=at)
         self._metrics.store_reads.observe(time.perf_counter() - started)
+        self._metrics.overflows.inc(sum(len(answer.overflows) for answer in answers))
         for row in entity_rows:
             self.recorded.keep(model.name, row)
         with self._tracer.start_as_current_span("model") as span:

@@ -144,6 +144,14 @@ def test_a_timestamp_field_that_the_log_lacks_is_refused(lab):
     assert "happened_at" in refused(lab, by_hand(lab, one(), source=source, timestamp_field="happened_at"))
 
 
+@pytest.mark.parametrize("which", ["timestamp_field", "created_timestamp_column"])
+def test_a_time_that_the_log_holds_as_something_else_than_a_timestamp_is_refused(lab, which):
+    source = lab.source(**{which: "merchant_id"})
+    field = {"timestamp_field": "merchant_id"} if which == "timestamp_field" else {}
+
+    assert "column 'merchant_id' of the log" in refused(lab, by_hand(lab, one(), source=source, **field))
+
+
 def test_a_source_without_a_timestamp_field_is_refused_where_the_view_is_declared(lab):
     source = lab.source(timestamp_field="", created_timestamp_column="")
 

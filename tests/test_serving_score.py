@@ -182,6 +182,24 @@ def test_a_transaction_that_was_folded_already_does_not_see_itself(service: Serv
     assert answer["as_of"] == third.replace("+00:00", "Z")
 
 
+def test_a_sum_that_leaves_int64_is_null_and_counted(service: Service, now: datetime):
+    def counted() -> float:
+        line = re.search(r"^plumbline_overflowed_values_total (\S+)$", service.client.get("/metrics").text, re.MULTILINE)
+        return float(line[1]) if line else math.nan
+
+    push(service.store, [payment("rich", f"r{n}", now - timedelta(minutes=5), 2**62) for n in range(2)])
+    before = counted()
+
+    features = service.client.get("/v1/users/rich/features").json()["features"]
+    after = counted()
+    service.score({"user_id": "rich"})
+
+    assert features["user_payments__payment_cents_sum_1d"] is None
+    assert features["user_payments__payment_id_count_1h"] == 2
+    assert after - before == sum(name.startswith("user_payments__payment_cents_sum") for name in features)
+    assert counted() > after
+
+
 @pytest.mark.parametrize("offset", ["Z", "+00:00", "+05:30"])
 def test_as_of_comes_back_to_the_microsecond(service: Service, offset: str):
     answer = service.features("anna", as_of=f"2031-06-01T10:00:00.000001{offset}").json()
