@@ -48,7 +48,9 @@ def typed(events: pa.Table) -> pa.Table:
 
 
 def timestamps(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """A column as microsecond UTC timestamps; raises ValueError when it is not a timestamp."""
+    """A column as microsecond UTC timestamps; raises ValueError when it has rows and is not a timestamp."""
+    if not len(column):
+        return pa.chunked_array([], TIMESTAMP)
     if not pa.types.is_timestamp(column.type):
         raise ValueError(f"Column '{name}' is {column.type}; it must be a timestamp (with its zone, or naive for UTC).")
     if column.type.tz is None:

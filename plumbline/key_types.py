@@ -11,6 +11,12 @@ _KINDS = {"integer": "number", "float": "number"}
 
 def check_keys_of_log(view: FeatureView, schema: pa.Schema) -> None:
     """Refuse entities declared as another kind than their columns of the log, whose values no request could name."""
+    for field in view.entity_columns if view.online else ():
+        if field.name in schema.names and pa.types.is_timestamp(plain_type(schema.field(field.name).type)):
+            raise DeclarationError(
+                f"View '{view.name}': join key '{field.name}' is a timestamp, of which a request online carries whole seconds "
+                "only; store it as text or an integer, or declare the view with online=False."
+            )
     for name, declared, found in _unlike(view, schema):
         raise DeclarationError(
             f"View '{view.name}': join key '{name}' is declared as {declared} but the log holds {found}; give its entity the "

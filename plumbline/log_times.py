@@ -17,10 +17,12 @@ class LogSchemaError(ValueError):
 def microseconds_utc(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """Timestamps of any unit as timestamp[us, UTC]: naive ones are UTC, nanoseconds are cut, dates begin the day.
 
-    Raises LogSchemaError, naming `where`, for a column that is no time.
+    Raises LogSchemaError, naming `where`, for a column that is no time; one without rows may be of any type.
     """
     if column.type == TIMESTAMP:
         return column
+    if not len(column):
+        return pa.chunked_array([], TIMESTAMP)
     if pa.types.is_null(column.type) or pa.types.is_date(column.type):
         return column.cast(pa.timestamp("us")).cast(TIMESTAMP)
     if not pa.types.is_timestamp(column.type):

@@ -260,7 +260,7 @@ def _check_timestamp(view: StreamFeatureView, source: LogSource, schema: pa.Sche
             )
     for column in _times(source):
         found = schema.field(column).type
-        if not (pa.types.is_timestamp(found) or pa.types.is_null(found)):
+        if not (pa.types.is_timestamp(found) or pa.types.is_date(found) or pa.types.is_null(found)):
             raise DeclarationError(
                 f"View '{view.name}': column '{column}' of the log {source.path} is {found}; times are timestamps."
             )

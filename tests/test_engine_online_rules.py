@@ -442,6 +442,14 @@ def test_pushed_to_both_sides_a_late_or_future_event_counts_on_neither(lab, stor
     assert value(store, "by_user__amount_cents_count_7d", NOON + 2 * DAY) == 1
 
 
+def test_pushing_no_rows_changes_nothing_whatever_type_pandas_gives_an_empty_column(store):
+    store.push("events", frame([event(NOON, 1)]))
+
+    store.push("events", pd.DataFrame({name: [] for name in frame([event(NOON, 2)]).columns}), to=PushMode.ONLINE_AND_OFFLINE)
+
+    assert value(store, COUNT, NOON + 1) == 1
+
+
 def test_a_pushed_row_from_the_future_prunes_nothing_where_no_column_says_when_it_was_created(tmp_path, redis_server, caplog):
     lab = Lab(tmp_path, redis_server)
     store, source = lab.open(), lab.source(created_timestamp_column=None)

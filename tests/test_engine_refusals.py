@@ -6,7 +6,7 @@ import pytest
 from engine_lab import BY_USER, ENTITIES, Lab
 from feast import Entity, Field, StreamFeatureView, ValueType
 from feast.aggregation import Aggregation
-from feast.types import Float64, Int64, String
+from feast.types import Float64, Int64, String, UnixTimestamp
 
 from plumbline import aggregate, windowed_view
 
@@ -136,6 +136,13 @@ def test_a_join_key_that_the_log_lacks_is_refused(lab):
     schema = [Field(name="card_id", dtype=String), Field(name="sum_amount_cents_3600s", dtype=Int64)]
 
     assert "card_id" in refused(lab, card, by_hand(lab, one(), entities=[card], schema=schema))
+
+
+def test_a_timestamp_as_a_join_key_of_an_online_view_is_refused(lab):
+    moment = Entity(name="moment", join_keys=["event_timestamp"], value_type=ValueType.UNIX_TIMESTAMP)
+    schema = [Field(name="event_timestamp", dtype=UnixTimestamp), Field(name="sum_amount_cents_3600s", dtype=Int64)]
+
+    assert "carries whole seconds only" in refused(lab, moment, by_hand(lab, one(), entities=[moment], schema=schema))
 
 
 def test_a_timestamp_field_that_the_log_lacks_is_refused(lab):

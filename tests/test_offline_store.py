@@ -271,6 +271,14 @@ def test_views_over_logs_of_their_own_and_composite_keys_answer_in_one_call(stor
     }
 
 
+def test_no_entity_rows_give_no_rows_whatever_type_pandas_gives_an_empty_column(store):
+    nobody = pd.DataFrame({"user_id": [], "event_timestamp": []})
+
+    got = store.get_historical_features(nobody, ["spending:cents_sum_1h"]).to_df()
+
+    assert got["cents_sum_1h"].tolist() == []
+
+
 def test_appended_events_are_read_at_once_and_missing_columns_are_null(store):
     rows = log(("bob", 1, NOON - 2 * MINUTE, 50)).drop(["shop_id"])
 
