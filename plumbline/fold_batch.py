@@ -11,8 +11,9 @@ from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
 from plumbline.rows import EventColumns, Rows
 from plumbline.state import folded_states
+from plumbline.state_parts import States
 from plumbline.state_pieces import FOR_EVER, Slot, settle
-from plumbline.state_seals import UNREADABLE, joined, stamps_of
+from plumbline.state_seals import UNREADABLE, in_a_row, joined, stamps_of
 from plumbline.state_words import NEVER
 from plumbline.value_codec import Entities
 
@@ -111,7 +112,8 @@ def folded(batch: Batch, groups: np.ndarray, stored: Sequence[Slot], positions: 
     )
     large = np.fromiter((slot.is_large for slot in touched.slots), bool, len(touched.slots))
     if not large.any():
-        return touched.written_whole(np.flatnonzero(~large)), damaged
+        everything = np.arange(len(large))
+        return touched.written_whole(everything, newest if len(large) == len(stored) else None), damaged
     settling, unreadable = touched.settling()
     parts = [
         touched.written_whole(np.flatnonzero(~large)),
@@ -132,15 +134,15 @@ class _Touched:
     rows: np.ndarray
     counts: np.ndarray
 
-    def written_whole(self, chosen: np.ndarray) -> NewStates:
-        """The settled states of some groups with their rows."""
-        data = self._folded(chosen, [self.slots[i].settled for i in chosen.tolist()])
-        return self._new(chosen, data, is_recent=False)
+    def written_whole(self, chosen: np.ndarray, states: States | None = None) -> NewStates:
+        """The settled states of some groups with their rows; `states` are they, where they lie in a row already."""
+        states = states or in_a_row([self.slots[i].settled for i in chosen.tolist()])
+        return self._new(chosen, self._folded(chosen, states), is_recent=False)
 
     def written_beside(self, chosen: np.ndarray, settling: Collection[int]) -> NewStates:
         """The recent states of some groups with their rows; of those that settle, with nothing else."""
-        pieces = [None if i in settling else self.slots[i].recent for i in chosen.tolist()]
-        return self._new(chosen, self._folded(chosen, pieces, reach_us=FOR_EVER), is_recent=True)
+        states = in_a_row([None if i in settling else self.slots[i].recent for i in chosen.tolist()])
+        return self._new(chosen, self._folded(chosen, states, reach_us=FOR_EVER), is_recent=True)
 
     def settling(self) -> tuple[np.ndarray, int]:
         """The groups whose recent state has grown large enough to be folded into the settled one, which was fetched for that.
@@ -157,9 +159,8 @@ class _Touched:
         data = settle(self.batch.layout, [self.slots[i] for i in chosen.tolist()]) if len(chosen) else []
         return self._new(chosen, data, is_recent=False)
 
-    def _folded(self, chosen: np.ndarray, pieces: Sequence[bytes | None], reach_us: int = NEVER) -> list[bytes]:
-        """Pieces of some groups (ascending) with the groups' rows."""
-        states, _ = joined(pieces)
+    def _folded(self, chosen: np.ndarray, states: States, reach_us: int = NEVER) -> list[bytes]:
+        """States of some groups (ascending) with the groups' rows."""
         is_chosen = np.zeros(len(self.groups), bool)
         is_chosen[chosen] = True
         rows = self.batch.rows.take(self.rows[np.repeat(is_chosen, self.counts)])

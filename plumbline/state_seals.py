@@ -38,11 +38,17 @@ def fences_of(words: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def joined(stored: Sequence[bytes | None]) -> tuple[States, np.ndarray]:
     """States one after the other, nothing for one that is None; and their fences, as fences_of says them."""
+    states = in_a_row(stored)
+    return states, fences_of(states.words, states.starts)
+
+
+def in_a_row(stored: Sequence[bytes | None]) -> States:
+    """States one after the other, not looked at."""
     parts = [b"" if data is None else data if data and len(data) % 8 == 0 else _NO_WHOLE_WORDS for data in stored]
     starts = np.array(list(accumulate(map(len, parts), initial=0)), np.int64) // 8  # cumsum takes tenfold for a handful
     joint = bytearray().join(parts) or bytearray(8)  # as bytes they would be read-only
     words = np.frombuffer(joint, dtype=np.int64)
-    return States(words, words.view(np.float64), words.view(np.uint8), starts), fences_of(words, starts)
+    return States(words, words.view(np.float64), words.view(np.uint8), starts)
 
 
 def stamps_of(states: States) -> np.ndarray:
