@@ -10,20 +10,8 @@ from plumbline.fold_times import first_raw
 from plumbline.instant import from_microseconds
 from plumbline.layout import Column, Layout
 from plumbline.plan import BYTES, FLOAT, PRESENCE
-from plumbline.state_parts import kept_words
-from plumbline.state_words import (
-    EVENT,
-    FIXED_WORDS,
-    HEAP_BYTES,
-    MAX_TEXT_BYTES,
-    RAW_ROWS,
-    REACH,
-    REFERENCE_BITS,
-    UNORDERED_WORDS,
-    VALID,
-    WITH_ORDER,
-    check,
-)
+from plumbline.state import raw_part
+from plumbline.state_words import EVENT, MAX_TEXT_BYTES, REACH, REFERENCE_BITS, VALID, check
 from plumbline.value_codec import from_bytes
 
 
@@ -65,10 +53,8 @@ def head_of(layout: Layout, slots: Mapping[bytes, bytes]) -> Head:
 
 
 def _events_of(layout: Layout, words: np.ndarray, data: bytes) -> list[KeptEvent]:
-    fixed = FIXED_WORDS if words[WITH_ORDER] else UNORDERED_WORDS
-    width, start = fixed + layout.value_words, int(kept_words(layout.plan))
-    rows = words[start : start + int(words[RAW_ROWS]) * width].reshape(-1, width)
-    heap = data[len(data) - (int(words[HEAP_BYTES]) + 7) // 8 * 8 :]
+    rows, texts = raw_part(layout, words, data)
+    fixed, heap = rows.shape[1] - layout.value_words, texts.tobytes()
     return [
         KeptEvent(
             from_microseconds(int(row[EVENT])),

@@ -22,7 +22,9 @@ from plumbline.state_words import (
     NEVER,
     RAW_ROWS,
     REFERENCE_BITS,
+    UNORDERED_WORDS,
     VALID,
+    WITH_ORDER,
     unreadable,
 )
 from plumbline.value_codec import from_bytes
@@ -130,10 +132,18 @@ def row_identities(layout: Layout, rows: Rows) -> list[object]:
 
 def raw_rows_at(layout: Layout, words: np.ndarray, data: bytes) -> Rows:
     """The raw rows of a checked state that keeps ids, as a view of its words."""
-    width, start = FIXED_WORDS + layout.value_words, int(kept_words(layout.plan))
+    return Rows(*raw_part(layout, words, data))
+
+
+def raw_part(layout: Layout, words: np.ndarray, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The raw rows of a checked state as a view of its words, int64 (rows, fixed + value words), and its heap.
+
+    The fixed words are FIXED_WORDS where the state keeps order, else UNORDERED_WORDS.
+    """
+    width = (FIXED_WORDS if words[WITH_ORDER] else UNORDERED_WORDS) + layout.value_words
+    start, padded = int(kept_words(layout.plan)), (int(words[HEAP_BYTES]) + 7) // 8 * 8
     rows = words[start : start + int(words[RAW_ROWS]) * width].reshape(-1, width)
-    padded = (int(words[HEAP_BYTES]) + 7) // 8 * 8
-    return Rows(rows, np.frombuffer(data, dtype=np.uint8)[len(data) - padded :])
+    return rows, np.frombuffer(data, dtype=np.uint8)[len(data) - padded :]
 
 
 def _value(layout: Layout, w: int, value: int, found: int, heap: np.ndarray) -> object:

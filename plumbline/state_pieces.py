@@ -15,21 +15,14 @@ import numpy as np
 
 from plumbline.layout import Layout
 from plumbline.rows import Rows, together
-from plumbline.state import fold
-from plumbline.state_parts import kept_words
+from plumbline.state import fold, raw_part
 from plumbline.state_words import (
     CREATED,
-    EVENT,
     FENCE,
     FIXED_WORDS,
-    HEAP_BYTES,
     NEVER,
     NEWEST,
-    RAW_ROWS,
     STAMP_BYTES,
-    UNORDERED_WORDS,
-    VALID,
-    WITH_ORDER,
     StateUnreadable,
     check,
     header_word,
@@ -106,12 +99,10 @@ def _as_one(layout: Layout, slot: Slot) -> bytes:
 def _rows_of(layout: Layout, data: bytes) -> Rows:
     """The rows of a recent state; where they keep no created time, the state's newest stands for it."""
     words = np.frombuffer(data, dtype=np.int64)
-    fixed = FIXED_WORDS if words[WITH_ORDER] else UNORDERED_WORDS
-    count, width, start = int(words[RAW_ROWS]), fixed + layout.value_words, int(kept_words(layout.plan))
-    stored = words[start : start + count * width].reshape(count, width)
-    rows = np.zeros((count, FIXED_WORDS + layout.value_words), np.int64)
-    rows[:, EVENT], rows[:, VALID], rows[:, CREATED] = stored[:, EVENT], stored[:, VALID], words[NEWEST]
+    stored, heap = raw_part(layout, words, data)
+    fixed = stored.shape[1] - layout.value_words
+    rows = np.zeros((len(stored), FIXED_WORDS + layout.value_words), np.int64)
+    rows[:, CREATED] = words[NEWEST]
     rows[:, :fixed] = stored[:, :fixed]
     rows[:, FIXED_WORDS:] = stored[:, fixed:]
-    padded = (int(words[HEAP_BYTES]) + 7) // 8 * 8
-    return Rows(rows, np.frombuffer(data, dtype=np.uint8)[len(data) - padded :])
+    return Rows(rows, heap)
