@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from plumbline.compiled import kernel
 from plumbline.durations import MINUTE
-from plumbline.hashing import hashes, spread
+from plumbline.hashing import hashes
 from plumbline.log_times import int64_values, valid_mask
 
 MAX_AHEAD_US = 5 * MINUTE
@@ -32,11 +32,11 @@ def accepted(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
     offset) are one record: the first counts. A null event_id is never a duplicate. A row without a time never counts.
     """
     counts = recorded(table, allowed_lateness_us)
-    candidates = np.flatnonzero(counts & is_streamed(table))
-    if not len(candidates):
+    asked = counts & is_streamed(table)
+    if not asked.any():
         return counts
     partition = int64_values(table["source_partition"])
-    disputed = candidates[_disputed(table["event_id"], partition, candidates)]
+    disputed = _disputed(table["event_id"], partition, asked)
     if len(disputed):
         event_us, created_us = _times(table)
         order, starts = _deliveries(table["event_id"], partition, int64_values(table["source_offset"]), disputed)
@@ -49,11 +49,8 @@ def recorded(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
     time_known, streamed = valid_mask(table["event_timestamp"]), is_streamed(table)
     if not streamed.any():
         return time_known
-    event_us, created_us = _times(table)
-    timely = (created_us - event_us <= allowed_lateness_us) & (event_us - created_us <= MAX_AHEAD_US)
-    partition, offset = int64_values(table["source_partition"]), int64_values(table["source_offset"])
-    counts = time_known & ~streamed
-    counts[_once(np.flatnonzero(streamed & time_known & timely), partition, offset)] = True
+    counts = _timely(*_times(table), time_known, streamed, allowed_lateness_us)
+    _count_once(counts, streamed, int64_values(table["source_partition"]), int64_values(table["source_offset"]))
     return counts
 
 
@@ -73,33 +70,57 @@ def repeated(marks: np.ndarray, known: np.ndarray) -> np.ndarray:
 def _times(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Event and creation times in microseconds; who has no creation was known when it happened."""
     event_us, created_us = int64_values(table["event_timestamp"]), int64_values(table["created_timestamp"])
+    if not table["created_timestamp"].null_count:
+        return event_us, created_us
     return event_us, np.where(valid_mask(table["created_timestamp"]), created_us, event_us)
 
 
-def _once(candidates: np.ndarray, partition: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """The candidates without second copies of a (partition, offset)."""
-    if _rises(candidates, partition, offset, np.full(MANY_PARTITIONS, -1)):
-        return candidates
+@kernel
+def _timely(
+    event_us: np.ndarray, created_us: np.ndarray, time_known: np.ndarray, streamed: np.ndarray, allowed_lateness_us: int
+) -> np.ndarray:
+    """(n,) bool: rows with a time that are history, or created not too long after it nor before it."""
+    counts = np.empty(len(event_us), np.bool_)
+    for row in range(len(event_us)):
+        late_us = created_us[row] - event_us[row]
+        counts[row] = time_known[row] and (not streamed[row] or -MAX_AHEAD_US <= late_us <= allowed_lateness_us)
+    return counts
+
+
+def _count_once(counts: np.ndarray, streamed: np.ndarray, partition: np.ndarray, offset: np.ndarray) -> None:
+    """Leave the first of those streamed rows that have one (partition, offset)."""
+    if _rises(counts, streamed, partition, offset, np.full(MANY_PARTITIONS, -1)):
+        return
+    candidates = np.flatnonzero(counts & streamed)
     partition, offset = partition[candidates], offset[candidates]
     order = np.lexsort((candidates, offset, partition))
     repeats = (np.diff(partition[order]) == 0) & (np.diff(offset[order]) == 0)
-    return np.sort(candidates[order[np.concatenate(([True], ~repeats))]])
+    counts[candidates[order[1:][repeats]]] = False
 
 
 @kernel
-def _rises(candidates: np.ndarray, partition: np.ndarray, offset: np.ndarray, last: np.ndarray) -> bool:
+def _rises(counts: np.ndarray, streamed: np.ndarray, partition: np.ndarray, offset: np.ndarray, last: np.ndarray) -> bool:
     """Whether offsets rise from row to row of each partition, so that no two are equal; `last` holds -1 a partition."""
-    for row in candidates:
-        number = partition[row]
-        if number < 0 or number >= len(last) or offset[row] <= last[number]:
-            return False
-        last[number] = offset[row]
+    for row in range(len(counts)):
+        if counts[row] and streamed[row]:
+            number = partition[row]
+            if number < 0 or number >= len(last) or offset[row] <= last[number]:
+                return False
+            last[number] = offset[row]
     return True
 
 
-def _disputed(ids: pa.ChunkedArray, partition: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Which candidates may share an id with another: their places among the candidates, with few false alarms."""
-    return repeated((hashes(ids) + spread(partition))[candidates], valid_mask(ids)[candidates])
+def _disputed(ids: pa.ChunkedArray, partition: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Which of the rows asked about may share an id with another in their partition, with few false alarms."""
+    marks = hashes(ids)
+    _mix_in(marks, partition)
+    return repeated(marks, asked & valid_mask(ids))
+
+
+@kernel
+def _mix_in(marks: np.ndarray, partition: np.ndarray) -> None:
+    for row in range(len(marks)):
+        marks[row] += np.uint64(partition[row]) * np.uint64(0x9E3779B97F4A7C15)
 
 
 @kernel

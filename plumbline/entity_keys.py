@@ -21,7 +21,8 @@ def entity_codes(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Number the entities that the rows ask about: codes of n events, codes of m rows, and how many entities there are.
 
-    events, rows  one column a join key, in the same order; without join keys everything is one entity
+    events, rows  one column a join key, in the same order; without join keys everything is one entity. Of dictionaries
+                  among the events, as a log's files have them, each value is looked up once.
     names         the join keys, for the error
 
     NOBODY stands for a null (NaN is null) in any key and for an entity that no row asks about. Raises EntityKeyError
@@ -33,7 +34,7 @@ def entity_codes(
     for number, (event_column, row_column, name) in enumerate(zip(events, rows, names, strict=True)):
         event_key, row_key = comparable(event_column, row_column, name)
         dictionary, row_part = _encoded(row_key)
-        event_part = _codes(pc.index_in(event_key, value_set=dictionary, skip_nulls=True))
+        event_part = _places(event_key, dictionary)
         if number == 0:
             event_codes, row_codes, entities = event_part, row_part, len(dictionary)
         else:
@@ -44,6 +45,20 @@ def entity_codes(
 def _encoded(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     encoded = column.combine_chunks().dictionary_encode()
     return encoded.dictionary, _codes(encoded.indices)
+
+
+def _places(column: pa.ChunkedArray, values: pa.Array) -> np.ndarray:
+    """(n,) where among the values each of a column stands, NOBODY for a null and for one that is not there."""
+    if not pa.types.is_dictionary(column.type):
+        return _codes(pc.index_in(column, value_set=values, skip_nulls=True))
+    parts = [np.empty(0, np.int32)]
+    looked_up, places = None, parts[0]
+    for chunk in column.chunks:  # those of one row group share a dictionary
+        if looked_up is None or not chunk.dictionary.equals(looked_up):
+            looked_up = chunk.dictionary
+            places = np.append(_codes(pc.index_in(looked_up, value_set=values)), np.int32(NOBODY))
+        parts.append(places[_codes(chunk.indices)])
+    return np.concatenate(parts)
 
 
 def _combined(
@@ -72,6 +87,8 @@ def comparable(events: pa.ChunkedArray, rows: pa.ChunkedArray, name: str) -> tup
     if _is_empty(events):
         rows = _plain(rows)
         return pa.chunked_array([pa.nulls(len(events), rows.type)]), rows
+    if pa.types.is_dictionary(events.type) and events.type.value_type == _plain_type(rows.type):
+        return events, _plain(rows)
     compared = compared_with(events, rows.type), compared_with(rows, events.type)
     if compared[0] is None or compared[1] is None:
         raise EntityKeyError(

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -68,7 +69,7 @@ def naming(request: ViewRequest) -> Iterator[None]:
 
 def _read_log(requests: Sequence[WindowedRequest], rows: EntityRows) -> Judged:
     with naming(requests[0]):
-        return judged_events(requests[0].source, event_reading(requests, rows.range_us()))
+        return judged_events(requests[0].source, replace(event_reading(requests, rows.range_us()), coded_keys=True))
 
 
 def _read_table(request: RowRequest) -> pa.Table:

@@ -22,6 +22,7 @@ class Reading:
     with_ids            whether event_id, source_partition and source_offset are read even where all rows are history
     since_us, until_us  rows outside [since_us, until_us) may be left out; None: no bound
     end_offsets         last offset of each partition that counts as written; None: all that is there
+    coded_keys          whether join keys may come as dictionaries, as entity_keys takes them
     """
 
     join_keys: tuple[str, ...]
@@ -30,6 +31,7 @@ class Reading:
     since_us: int | None = None
     until_us: int | None = None
     end_offsets: Mapping[int, int] | None = None
+    coded_keys: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -55,6 +57,8 @@ def rows_of(log: LogFiles, reading: Reading, streamed: bool) -> pa.Table:
     event_name, created_name = _time_columns(log)
     kept = list(dict.fromkeys((*payload, *slots)))
     pushed_down = time_filter(raw_name(source, event_name), reading.since_us, reading.until_us)
+    if reading.coded_keys:
+        log = log.with_coded(set(reading.join_keys).difference(reading.columns, EVENT_COLUMNS))
     read = log.read(list(dict.fromkeys((*kept, event_name, created_name))), pushed_down)
     event = microseconds_utc(read[event_name], f"Column '{event_name}' of the log {source.path}")
     created = microseconds_utc(read[created_name], f"Column '{created_name}' of the log {source.path}")

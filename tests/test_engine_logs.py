@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from engine_lab import (
     BY_USER,
+    BY_USER_AND_MERCHANT,
     ENTITIES,
     NOON,
     SCHEMA,
@@ -24,13 +25,18 @@ from engine_lab import (
     instant,
     materialize,
     online,
+    references,
     row,
     streamed,
+    to_frame,
     to_table,
 )
 from feast import Field
 from feast.types import Int64
-from naive import DAY, FUNCTIONS, HOUR, MINUTE
+from naive import DAY, FUNCTIONS, HOUR, MINUTE, SECOND
+
+from plumbline.log_files import WORTH_OPENING, open_log
+from plumbline.view_spec import LogSource
 
 
 def rewritten(kind: str, table: pa.Table) -> pa.Table:
@@ -228,3 +234,32 @@ def test_a_join_key_in_folder_names_is_text(tmp_path, redis_server):
     store, rows = lab.applied(), [row(NOON, user_id="7")]
 
     assert not differences(history(store, rows).to_arrow().to_pylist(), recorded, rows)
+
+
+@pytest.mark.parametrize("asked", ["object", "category", "string[pyarrow]"])
+def test_keys_that_files_keep_as_dictionaries_are_found_as_if_they_were_texts(asked, tmp_path, redis_server):
+    lab, views = Lab(tmp_path, redis_server), (BY_USER, BY_USER_AND_MERCHANT)
+    per_file, per_group = WORTH_OPENING + 1, 7_000
+    users = [None] * per_group + ["u1", "", "ü2", "not asked about", None] * per_file
+    recorded = [
+        event(NOON - n * SECOND, user_id=users[n], merchant_id=f"m{n % 7}", amount_cents=n) for n in range(2 * per_file)
+    ]
+    store = lab.applied(views)
+    rows = [
+        row(NOON - n * HOUR, user_id=user, merchant_id="m1") for n in (2, 3, 4) for user in ("ü2", "u1", None, "", "nobody")
+    ]
+    frame = to_frame(rows).astype({"user_id": asked})
+    found = []
+    for use_dictionary in (True, False):
+        for number, part in enumerate((recorded[:per_file], recorded[: per_file - 1 : -1])):
+            path = lab.log / f"part-{number}.parquet"
+            pq.write_table(to_table(part), path, use_dictionary=use_dictionary, row_group_size=per_group)
+        log = open_log(LogSource("events", str(lab.log), "event_timestamp", "created_timestamp", DAY))
+        read = log.with_coded(["user_id", "merchant_id"]).read(["user_id", "event_id"])
+        assert pa.types.is_dictionary(read.schema.field("user_id").type) == use_dictionary
+        job = store.get_historical_features(entity_df=frame, features=references(views), full_feature_names=True)
+        found.append(job.to_arrow())
+
+    assert found[0].equals(found[1])
+    counts = found[0]["by_user_and_merchant__amount_cents_count_1h"].to_pylist()
+    assert [count > 0 for count in counts] == [True, True, False, True, False] * 3
