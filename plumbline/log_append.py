@@ -19,7 +19,7 @@ APPENDED = "pushed"
 """File names of appended rows begin with this, so that a loader which replaces the history leaves them alone."""
 
 
-def append(source: LogSource, rows: pa.Table, declared: Mapping[str, pa.DataType] | None = None) -> None:
+def append(source: LogSource, rows: pa.Table, declared: Mapping[str, pa.DataType]) -> None:
     """Append rows (under the log's own column names) to a log.
 
     Columns take the log's types, and where the log has nothing but nulls the declared ones, by the names that views use;
@@ -35,12 +35,12 @@ def append(source: LogSource, rows: pa.Table, declared: Mapping[str, pa.DataType
     if path.is_file() or (path.suffix == ".parquet" and not path.exists()):
         with _exclusive(path):
             old = pq.read_table(path) if path.exists() else None
-            new = _as_logged(rows, _known(None if old is None else old.schema, rows, source, declared or {}), source)
+            new = _as_logged(rows, _known(None if old is None else old.schema, rows, source, declared), source)
             write_parquet(new if old is None else pa.concat_tables([old, new], promote_options="permissive"), path)
         return
     path.mkdir(parents=True, exist_ok=True)
     existing = open_log(source)
-    logged = _as_logged(rows, _known(_schema(existing), rows, source, declared or {}), source)
+    logged = _as_logged(rows, _known(_schema(existing), rows, source, declared), source)
     name = f"{APPENDED}-{uuid.uuid4().hex}.parquet"
     for folder, part in _by_day(logged, existing):
         write_parquet(part, path / folder / name)

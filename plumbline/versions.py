@@ -20,6 +20,7 @@ NEVER = -(2**62)
 _HEAD = struct.Struct("<qI")
 _FIXED = struct.Struct("<qI")
 _ROW = struct.Struct("<qqI")
+_DAMAGED = "The rows of an entity in a slowly changing view are damaged; run `make materialize`."
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,12 @@ def encode(versions: Versions) -> bytes:
 
 
 def decode(data: bytes) -> Versions:
-    """The rows that were encoded; raises StateUnreadable when the checksum is wrong."""
-    revision, checksum = _HEAD.unpack_from(data) if len(data) >= _HEAD.size + _FIXED.size else (0, None)
+    """The rows that were encoded; raises StateUnreadable when they are too short or the checksum is wrong."""
+    if len(data) < _HEAD.size + _FIXED.size:
+        raise StateUnreadable(_DAMAGED)
+    revision, checksum = _HEAD.unpack_from(data)
     if zlib.crc32(memoryview(data)[_HEAD.size :]) != checksum:
-        raise StateUnreadable("The rows of an entity in a slowly changing view are damaged; run `make materialize`.")
+        raise StateUnreadable(_DAMAGED)
     reach_us, count = _FIXED.unpack_from(data, _HEAD.size)
     offset = _HEAD.size + _FIXED.size
     rows = []

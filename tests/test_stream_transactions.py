@@ -39,7 +39,10 @@ def settings(broker, redis_server, tmp_path):
             for _ in range(count):
                 producer.send("transactions", key=user.encode(), value=json.dumps(transaction(user)).encode())
             producer.flush()
-            _ = producer.commit_transaction() if is_kept else producer.abort_transaction()
+            if is_kept:
+                producer.commit_transaction()
+            else:
+                producer.abort_transaction()
     return settings
 
 

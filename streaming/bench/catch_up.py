@@ -4,10 +4,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from multiprocessing import get_context
 
 from feature_repo import open_store
-from streaming.bench.sample import keep_sending, load
+from streaming.bench.sample import load, sending
 from streaming.bench.throughput import ends_of
 from streaming.chaos.victims import Victims
 from streaming.fold import open_consumer
@@ -34,22 +33,16 @@ def lines(stack: Victims, outage_s: float) -> Iterator[Line]:
     store = open_store(settings)
     print(f"catch-up: {missed:,} events go into the topic ...", file=sys.stderr)
     load(servers, missed)
-    sender = get_context("spawn").Process(target=keep_sending, args=(servers, RATE, GIVEN_UP_AFTER_S, 78))
-    sender.start()
-    began = time.perf_counter()
-    try:
+    with sending(servers, RATE, GIVEN_UP_AFTER_S, seed=78), closing(open_consumer(servers, settings.fold_group)) as consumer:
+        began = time.perf_counter()
         stack.start_fold()
-        with closing(open_consumer(servers, settings.fold_group)) as consumer:
-            while (behind := _behind(ends_of(consumer), store.positions("user_activity"))) >= RATE:
-                elapsed_s = time.perf_counter() - began
-                print(f"catch-up: {behind:,} events behind after {elapsed_s:.0f} s", file=sys.stderr)
-                if elapsed_s > GIVEN_UP_AFTER_S:
-                    raise NeverCaughtUp(f"the fold is {behind:,} events behind after {elapsed_s:.0f} s.")
-                time.sleep(LOOK_EVERY_S)
+        while (behind := _behind(ends_of(consumer), store.positions("user_activity"))) >= RATE:
+            elapsed_s = time.perf_counter() - began
+            print(f"catch-up: {behind:,} events behind after {elapsed_s:.0f} s", file=sys.stderr)
+            if elapsed_s > GIVEN_UP_AFTER_S:
+                raise NeverCaughtUp(f"the fold is {behind:,} events behind after {elapsed_s:.0f} s.")
+            time.sleep(LOOK_EVERY_S)
         taken_s = time.perf_counter() - began
-    finally:
-        sender.terminate()
-        sender.join()
     yield {
         "bench": "catch_up", "size": missed, "rate": RATE, "outage_s": outage_s, "caught_up_s": round(taken_s, 1),
         "fold_events_s": round(missed / taken_s + RATE),

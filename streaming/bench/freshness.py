@@ -12,15 +12,14 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from multiprocessing import get_context
 
 import msgspec
 import numpy as np
-import redis
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from feature_repo.settings import Settings
-from streaming.bench.sample import keep_sending
+from streaming.bench.sample import sending
+from streaming.bench.throughput import store_client
 from streaming.event_topics import TRANSACTIONS
 
 FEATURE = "user_activity__event_id_count_1d"
@@ -100,8 +99,7 @@ class BareLoop(Way):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        host, port = settings.redis_connection_string.split(",")[0].split(":")
-        self._client, self._setter = (redis.Redis(host=host, port=int(port)) for _ in range(2))
+        self._client, self._setter = store_client(settings), store_client(settings)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._consume, args=(settings.kafka_bootstrap_servers,))
         self._thread.start()
@@ -148,13 +146,10 @@ def lines(settings: Settings, rate: float, seconds: float) -> Iterator[Line]:
     Raises TooFew where no probe is left to count.
     """
     ways = {"ours": ThroughTheFold(settings), "bare": BareLoop(settings)}
-    sender = get_context("spawn").Process(target=keep_sending, args=(settings.kafka_bootstrap_servers, rate, seconds, 77))
-    sender.start()
     try:
-        _probe(list(ways.values()), sender.is_alive)
+        with sending(settings.kafka_bootstrap_servers, rate, seconds, seed=77) as sender:
+            _probe(list(ways.values()), sender.is_alive)
     finally:
-        sender.terminate()
-        sender.join()
         for way in ways.values():
             way.close()
     taken_ms = {name: 1e3 * np.array(way.taken_s[UNCOUNTED:]) for name, way in ways.items()}

@@ -3,7 +3,10 @@
 import random
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import msgspec
@@ -44,15 +47,24 @@ def load(bootstrap_servers: str, count: int, hot_share: float = 0.0, seed: int =
     producer.close()
 
 
-def keep_sending(bootstrap_servers: str, rate: float, seconds: float, seed: int) -> int:
-    """Send `rate` events a second for `seconds`, whatever becomes of them; how many."""
+@contextmanager
+def sending(bootstrap_servers: str, rate: float, seconds: float, seed: int) -> Iterator[BaseProcess]:
+    """Another process sends `rate` events a second for `seconds`, whatever becomes of them, and is ended with the block."""
+    sender = get_context("spawn").Process(target=_keep_sending, args=(bootstrap_servers, rate, seconds, seed))
+    sender.start()
+    try:
+        yield sender
+    finally:
+        sender.terminate()
+        sender.join()
+
+
+def _keep_sending(bootstrap_servers: str, rate: float, seconds: float, seed: int) -> None:
     producer = KafkaProducer(bootstrap_servers=bootstrap_servers, acks=1, linger_ms=2)
-    began, sent = time.monotonic(), 0
-    for key, value in messages(int(rate * seconds), seed=seed):
+    began = time.monotonic()
+    for sent, (key, value) in enumerate(messages(int(rate * seconds), seed=seed)):
         while sent / rate > time.monotonic() - began:
             time.sleep(0.002)
         producer.send(TRANSACTIONS.name, key=key, value=value)
-        sent += 1
     producer.flush(LOADED_WITHIN_S)
     producer.close()
-    return sent

@@ -97,18 +97,19 @@ def _fold_all(settings: Settings, store: FeatureStore) -> Taken:
 
 def _received(settings: Settings) -> int:
     """Bytes that the store was sent since it started."""
-    with _client(settings) as client:
+    with store_client(settings) as client:
         return int(client.info("stats")["total_net_input_bytes"])
 
 
-def _client(settings: Settings) -> redis.Redis:
+def store_client(settings: Settings) -> redis.Redis:
+    """A plain connection to the store, for floors and for what the store tells of itself."""
     host, port = settings.redis_connection_string.split(",")[0].split(":")
     return redis.Redis(host=host, port=int(port))
 
 
 def _poll_and_set(settings: Settings) -> None:
     """The floor: poll, decode nothing, and one SET of 100 bytes for each of the entities of an event, pipelined."""
-    client, value = _client(settings), b"x" * 100
+    client, value = store_client(settings), b"x" * 100
     consumer = open_consumer(settings.kafka_bootstrap_servers, settings.fold_group)
     ends = ends_of(consumer)
     partitions = [TopicPartition(TRANSACTIONS.name, number) for number in ends]
