@@ -22,7 +22,7 @@ from feast.repo_config import FeastConfigBaseModel
 from plumbline import versions
 from plumbline.apply_checks import refuse_nonsense
 from plumbline.declared_log import declared_log
-from plumbline.feature_vectors import feature_column, respond, warn_of_overflows
+from plumbline.feature_vectors import feature_columns, respond, warn_of_overflows
 from plumbline.instant import from_microseconds, read_instant_us, to_microseconds
 from plumbline.keyspace import Keyspace
 from plumbline.layout import Layout
@@ -185,7 +185,7 @@ class WindowedOnlineStore(OnlineStore):
         answers = self.reader(config).read([read], at_us)[0]
         for answer in answers:
             warn_of_overflows(answer)
-        columns = [feature_column(table, read, answers, name)[0] for name in wanted]
+        columns = feature_columns(table, wanted, read, answers)
         return [
             (from_microseconds(at_us), {name: column[i] for name, column in zip(wanted, columns, strict=True)})
             if answer.found
@@ -262,7 +262,7 @@ class WindowedOnlineStore(OnlineStore):
             config, grouped_refs, join_key_values, join_keys, response, full_feature_names,
             include_feature_view_version_metadata,
         )  # fmt: skip
-        feature_types = self._build_feature_types(grouped_refs)
+        feature_types = self._build_feature_types([(view, set(names)) for view, names in grouped_refs])
         if on_demand:
             if full_feature_names:
                 on_demand = [with_full_names(view) if view.mode == "python" else view for view in on_demand]
