@@ -17,9 +17,9 @@ def lines(scale: float, folder: Path) -> Iterator[Line]:
     """One line a size: as many rows as events; `of_1m` is the time an event takes relative to that at the second size.
 
     The sizes are measured one after the other, minutes apart; `of_1m_cpu` is the same of processor time, which does not
-    depend on what else the machine did meanwhile.
+    depend on what else the machine did meanwhile, and `of_1m_user` of that without the kernel's share, for fresh pages.
     """
-    found = []
+    found = {}
     for size in SIZES:
         events = round(size * scale)
         place = folder / str(size)
@@ -27,13 +27,17 @@ def lines(scale: float, folder: Path) -> Iterator[Line]:
         rows = training_rows(log)
         ours = measure(history_call(store_over(log, place, "local", every=None), rows), RUNS)
         bytes_mb = (input_bytes(log, rows) + ours.result.nbytes) / MB
-        taken_ns = ours.median_s / events * 1e9, (ours.cpu_s or 0.0) / events * 1e9
+        seconds = {"": ours.median_s, "_cpu": ours.cpu_s or 0.0, "_user": ours.user_s or 0.0}
         line = compared("growth", events, ours, {}, rows=len(rows), input_output_mb=round(bytes_mb))
-        found.append((size, line, taken_ns))
+        found[size] = line, {kind: taken / events * 1e9 for kind, taken in seconds.items()}
         del ours, rows
-    reference_ns, reference_cpu_ns = next(taken_ns for size, _, taken_ns in found if size == REFERENCE)
-    for _, line, (event_ns, event_cpu_ns) in found:
-        of_1m, of_1m_cpu = event_ns / reference_ns, event_cpu_ns / reference_cpu_ns
-        line |= {"event_ns": figures(event_ns), "event_cpu_ns": figures(event_cpu_ns)}
-        note = f"{event_ns:.0f} ns an event, {of_1m:.2f} of that at {REFERENCE * scale:,.0f} (processor time {of_1m_cpu:.2f})"
-        yield line | {"of_1m": figures(of_1m), "of_1m_cpu": figures(of_1m_cpu), "note": note}
+    _, reference_ns = found[REFERENCE]
+    for line, event_ns in found.values():
+        of_1m = {kind: ns / reference_ns[kind] for kind, ns in event_ns.items()}
+        line |= {f"event{kind}_ns": figures(ns) for kind, ns in event_ns.items()}
+        line |= {f"of_1m{kind}": figures(times) for kind, times in of_1m.items()}
+        note = (
+            f"{event_ns['']:.0f} ns an event, {of_1m['']:.2f} of that at {REFERENCE * scale:,.0f} "
+            f"(processor time {of_1m['_cpu']:.2f}, outside the kernel {of_1m['_user']:.2f})"
+        )
+        yield line | {"note": note}

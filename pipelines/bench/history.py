@@ -92,7 +92,7 @@ def history_call(store: FeatureStore, rows: pd.DataFrame, as_known: bool = False
 
 def elsewhere(measured: Measured[_T]) -> Measured[_T]:
     """Of work that other processes did: the processor time of this one says nothing."""
-    return replace(measured, cpu_seconds=())
+    return replace(measured, cpu_seconds=(), kernel_seconds=())
 
 
 def agree(name: str, ours: pa.Table, theirs: pa.Table) -> None:

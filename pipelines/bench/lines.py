@@ -11,8 +11,8 @@ UNITS = (("s", 1.0), ("ms", 1e3), ("us", 1e6))
 
 def compared(bench: str, size: int, ours: Measured, others: Mapping[str, Measured], **more: object) -> Line:
     """One line: medians in seconds as `<name>_s`, the best of the runs as `<name>_best_s`, processor time of this process
-    as `<name>_cpu_s`, memory of ours, and `ratio_<other>`: how many times as long the other's median is
-    (`ratio_<other>_cpu` of processor time). `runs` says how often each was measured.
+    as `<name>_cpu_s` and the kernel's share of it as `<name>_kernel_s`, memory of ours, and `ratio_<other>`: how many times
+    as long the other's median is (`ratio_<other>_cpu` of processor time). `runs` says how often each was measured.
     """
     line: Line = {"bench": bench, "size": size, **_times("ours", ours)}
     for name, other in others.items():
@@ -25,7 +25,9 @@ def compared(bench: str, size: int, ours: Measured, others: Mapping[str, Measure
 
 def _times(name: str, measured: Measured) -> Line:
     times: Line = {f"{name}_s": figures(measured.median_s), f"{name}_best_s": figures(measured.best_s)}
-    return times if measured.cpu_s is None else times | {f"{name}_cpu_s": figures(measured.cpu_s)}
+    if measured.cpu_s is None or measured.kernel_s is None:
+        return times
+    return times | {f"{name}_cpu_s": figures(measured.cpu_s), f"{name}_kernel_s": figures(measured.kernel_s)}
 
 
 def figures(number: float, digits: int = 4) -> float:

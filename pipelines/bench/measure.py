@@ -20,6 +20,8 @@ class Measured(Generic[_T]):
     """What a call gave the last time, its wall times in seconds, and memory in MB (1e6 bytes).
 
     cpu_seconds  processor time of this process in each call, all threads together: it hardly depends on what else runs
+    kernel_seconds  of that, what the kernel took: nearly all of it to hand out fresh pages, which on a virtual machine whose
+                 host takes back what is free costs many times as much as on others
     peak_rss_mb  the most this process held at any moment of the calls, all that was there before included
     added_mb     of that, the most above what it held before the call
     """
@@ -29,6 +31,7 @@ class Measured(Generic[_T]):
     peak_rss_mb: float
     added_mb: float
     cpu_seconds: tuple[float, ...] = ()
+    kernel_seconds: tuple[float, ...] = ()
 
     @property
     def median_s(self) -> float:
@@ -42,6 +45,17 @@ class Measured(Generic[_T]):
     def cpu_s(self) -> float | None:
         """The median; None where the work was done by other processes."""
         return statistics.median(self.cpu_seconds) if self.cpu_seconds else None
+
+    @property
+    def kernel_s(self) -> float | None:
+        """The median; None likewise."""
+        return statistics.median(self.kernel_seconds) if self.kernel_seconds else None
+
+    @property
+    def user_s(self) -> float | None:
+        """The median of the rest of the processor time; None likewise."""
+        rest = [cpu - kernel for cpu, kernel in zip(self.cpu_seconds, self.kernel_seconds, strict=True)]
+        return statistics.median(rest) if rest else None
 
 
 def measure(call: Callable[[], _T], times: int) -> Measured[_T]:
@@ -59,9 +73,11 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], times: int) -> dict[str, Me
             gc.collect()
             before_mb = resident_mb()
             forget_peak()
-            cpu, began = time.process_time(), time.perf_counter()
+            before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
             results[name] = call()
-            taken = time.perf_counter() - began, time.process_time() - cpu
+            seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
+            kernel_s = after.ru_stime - before.ru_stime
+            taken = seconds, after.ru_utime - before.ru_utime + kernel_s, kernel_s
             peak_mb = peak_rss_mb()
             runs[name].append(_Run(*taken, peak_mb, max(0.0, peak_mb - before_mb)))
     return {name: _summed_up(results[name], of_call) for name, of_call in runs.items()}
@@ -70,13 +86,14 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], times: int) -> dict[str, Me
 class _Run(NamedTuple):
     seconds: float
     cpu_seconds: float
+    kernel_seconds: float
     peak_mb: float
     added_mb: float
 
 
 def _summed_up(result: _T, runs: Sequence[_Run]) -> Measured[_T]:
-    seconds, cpu, peaks, added = zip(*runs, strict=True)
-    return Measured(result, seconds, max(peaks), max(added), cpu)
+    seconds, cpu, kernel, peaks, added = zip(*runs, strict=True)
+    return Measured(result, seconds, max(peaks), max(added), cpu, kernel)
 
 
 def resident_mb() -> float:
