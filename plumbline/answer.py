@@ -15,7 +15,7 @@ class Answer:
     found      view -> whether the store holds any state of the entity
     positions  view -> partition -> last offset applied, "history" -> generation; of a slowly changing view the row's times
     as_of      the instant (UTC, microseconds)
-    overflows  which integer sums left int64, a sentence each; their value is None
+    overflows  which integers left their type, a sentence each; their value is None
     """
 
     features: dict[str, object]

@@ -55,7 +55,7 @@ def feature_columns(
 
 
 def warn_of_overflows(answer: EntityAnswer) -> None:
-    """Say which integer sums left int64 and were answered as null."""
+    """Say which integers left their type and were answered as null."""
     if answer.overflows:
         log.warning("Integer overflow, answered as null: %s", "; ".join(answer.overflows))
 

@@ -60,10 +60,19 @@ class Column:
 
 @dataclass(frozen=True)
 class Answer:
-    """How the word of a window's value is read: as a reference to bytes of an Arrow type, as a float, or as an integer."""
+    """How the word of a window's value is read: as a reference to bytes of an Arrow type, as a float, or as an integer.
+
+    declared  the type it is answered in
+    """
 
     text_type: pa.DataType | None
     is_float: bool
+    declared: pa.DataType
+
+    @cached_property
+    def is_as_read(self) -> bool:
+        """Whether the number is the answer: no bytes, no integer in fewer bits, no integer as a float."""
+        return self.text_type is None and (self.is_float or self.declared == pa.int64())
 
 
 class Layout:
@@ -90,7 +99,10 @@ class Layout:
     @cached_property
     def answers(self) -> tuple[Answer, ...]:
         """How the words of each window's value are read, in the order of the view's windows."""
-        return tuple(_answer(self.column_list[window["column"]], window) for window in self.plan.windows)
+        return tuple(
+            _answer(self.column_list[read["column"]], read, window.output_type)
+            for read, window in zip(self.plan.windows, self.spec.windows, strict=True)
+        )
 
     @cached_property
     def ordered(self) -> bool:
@@ -149,10 +161,10 @@ def _evaluation(window: WindowSpec, columns: Sequence[Column], index: Mapping[st
     return NUMERIC, entry_code(window.function, columns[column].kind), column
 
 
-def _answer(column: Column, window: np.void) -> Answer:
+def _answer(column: Column, window: np.void, declared: pa.DataType) -> Answer:
     if window["evaluation"] in (FIRST, LAST):
-        return Answer(column.data_type if column.storage == BYTES else None, column.storage == FLOAT)
-    return Answer(None, bool(window["evaluation"] == NUMERIC and ENTRIES[window["code"]].is_float))
+        return Answer(column.data_type if column.storage == BYTES else None, column.storage == FLOAT, declared)
+    return Answer(None, bool(window["evaluation"] == NUMERIC and ENTRIES[window["code"]].is_float), declared)
 
 
 def _columns_of(function: str, windows: Iterable[WindowSpec], index: Mapping[str, int]) -> list[int]:

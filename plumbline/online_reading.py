@@ -63,7 +63,7 @@ class EntityAnswer:
     values     one value a window, in the order of the view's windows (windowed views)
     row        the row that holds (slowly changing views); None when there is none or it is past its ttl
     expired    a row was there but past its ttl
-    overflows  windows whose integer sum left int64; their value is None
+    overflows  windows whose integer left its type; their value is None
     """
 
     found: bool

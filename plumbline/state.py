@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
+import pyarrow as pa
 
 from plumbline.aggregates.entry import OVERFLOW, VALUE
 from plumbline.fold_kernel import Rules, fold_states
@@ -31,7 +32,7 @@ from plumbline.value_codec import from_bytes
 
 
 class IntegerOverflow(ArithmeticError):
-    """An integer sum left int64."""
+    """An integer sum left int64, or an integer the narrower type that it was declared as."""
 
 
 def fold(
@@ -83,7 +84,7 @@ def window_values(layout: Layout, entities: Sequence[Sequence[bytes]], at_us: in
     """For each entity, one Python value a window in the order of the view's windows; None is null.
 
     entities  the bytes of each entity's states, one a slot; each must reach back to `at_us`
-    An integer sum that leaves int64 is the IntegerOverflow itself, for the caller to count and to answer with null.
+    An integer that leaves its type is the IntegerOverflow itself, for the caller to count and to answer with null.
     Raises StateUnreadable for a damaged state.
     """
     return values_of_views([(layout, entities)], at_us)[0]
@@ -110,7 +111,7 @@ def _values(layout: Layout, states: States, bounds: np.ndarray, at_us: int) -> l
     return [
         [
             (of_floats[w] if answer.is_float else of_integers[w])
-            if what[w] == VALUE and answer.text_type is None
+            if what[w] == VALUE and answer.is_as_read
             else _value(layout, w, of_integers[w], what[w], states.heap)
             for w, answer in enumerate(layout.answers)
         ]
@@ -147,14 +148,18 @@ def raw_part(layout: Layout, words: np.ndarray, data: bytes) -> tuple[np.ndarray
 
 
 def _value(layout: Layout, w: int, value: int, found: int, heap: np.ndarray) -> object:
-    """The value of one window as Python has it, where it is no number."""
-    if found == VALUE:
-        text_type = layout.answers[w].text_type
-        assert text_type is not None
-        return from_bytes(_text(heap, value), text_type)
-    if found == OVERFLOW:
-        return IntegerOverflow(f"'{layout.spec.windows[w].name}' of view '{layout.spec.name}' leaves int64")
-    return None
+    """The value of one window as Python has it, where it is not a number as it was read."""
+    if found not in (VALUE, OVERFLOW):
+        return None
+    answer = layout.answers[w]
+    if found == VALUE and answer.text_type is not None:
+        return from_bytes(_text(heap, value), answer.text_type)
+    if found == VALUE and pa.types.is_floating(answer.declared):
+        return float(value)
+    bits = answer.declared.bit_width
+    if found == VALUE and -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        return value
+    return IntegerOverflow(f"'{layout.spec.windows[w].name}' of view '{layout.spec.name}' leaves {answer.declared}")
 
 
 def _text(heap: np.ndarray, reference: int) -> bytes:

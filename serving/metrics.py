@@ -26,7 +26,7 @@ class Metrics:
             "plumbline_store_read_seconds", "One read of the online store", buckets=LATENCY_BUCKETS_S, registry=registry
         )
         self.overflows = Counter(
-            "plumbline_overflowed_values_total", "Integer sums that left int64 and were answered as null", registry=registry
+            "plumbline_overflowed_values_total", "Integers that left their type and were answered as null", registry=registry
         )
         self.store_failures = Counter(
             "plumbline_store_failures_total", "Requests refused because of the store", ["cause"], registry=registry

@@ -19,6 +19,7 @@ from engine_lab import (
     event,
     frame,
     instant,
+    materialize,
     references,
     row,
     to_frame,
@@ -27,7 +28,7 @@ from feast import FeatureService, FeatureView, Field, RequestSource, StreamFeatu
 from feast.aggregation import Aggregation
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
-from feast.types import Float64, Int64, String
+from feast.types import Float32, Float64, Int32, Int64, String
 from histories import examples, histories
 from hypothesis import given
 from naive import SECOND
@@ -132,6 +133,37 @@ def test_a_view_written_with_feasts_own_classes_equals_windowed_view(tmp_path, r
         assert not differences(answer.to_pylist(), recorded.events, recorded.rows, [ours])
 
     holds()
+
+
+def test_a_result_declared_in_another_type_of_number_is_the_same_online_and_null_where_it_does_not_fit(tmp_path, redis_server):
+    lab = Lab(tmp_path, redis_server)
+    declared = {"sum": Int32, "max": Float64, "min": Float32}
+    view = StreamFeatureView(
+        name="by_hand",
+        entities=[ENTITIES["user_id"]],
+        source=lab.source(),
+        timestamp_field="event_timestamp",
+        schema=[Field(name="user_id", dtype=String), *(Field(name=name, dtype=dtype) for name, dtype in declared.items())],
+        aggregations=[
+            Aggregation(column="amount_cents", function=name, time_window=timedelta(hours=1), name=name) for name in declared
+        ],
+    )
+    fits, largest = 2**31 - 1, 2**53 + 1
+    lab.write([event(NOON - SECOND, amount_cents=fits), event(NOON - SECOND, user_id="rich", amount_cents=largest)])
+    store = lab.open()
+    store.apply([ENTITIES["user_id"], view.source, view])
+    materialize(store)
+    features = [f"by_hand:{name}" for name in declared]
+
+    history = store.get_historical_features(to_frame([row(NOON)]), features, full_feature_names=True).to_arrow().to_pylist()
+    found, overflowed = store.read_online(features, [{"user_id": row(NOON)["user_id"]}, {"user_id": "rich"}], instant(NOON))
+
+    assert found.features == {name: history[0][name] for name in found.features}
+    assert found.features == {"by_hand__sum": fits, "by_hand__max": float(fits), "by_hand__min": 2.0**31}
+    assert {type(value) for value in found.features.values()} == {int, float}
+    assert not found.overflows
+    assert overflowed.features == {"by_hand__sum": None, "by_hand__max": float(largest), "by_hand__min": 2.0**53}
+    assert overflowed.overflows == ("'sum' of view 'by_hand' leaves int32",)
 
 
 def pairs(store) -> FeatureService:
