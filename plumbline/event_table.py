@@ -3,12 +3,26 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from plumbline.view_spec import LogSource, ViewSpec
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+def from_pandas(events: pd.DataFrame) -> pa.Table:
+    """A DataFrame's columns as Arrow makes them; raises ValueError naming one that is there twice or is of no one type."""
+    if not events.columns.is_unique:
+        raise ValueError(f"Column '{events.columns[events.columns.duplicated()][0]}' is there twice.")
+    columns = {}
+    for name, values in events.items():
+        try:
+            columns[str(name)] = pa.array(values, from_pandas=True)
+        except (pa.ArrowException, OverflowError, UnicodeError) as error:
+            raise ValueError(f"Column '{name}' is no column of numbers, texts or times: {error}") from None
+    return pa.table(columns)
 
 
 def normalised(events: pa.Table, source: LogSource, specs: Sequence[ViewSpec], known_at: datetime) -> pa.Table:
@@ -76,4 +90,7 @@ def _or_null(events: pa.Table, name: str, data_type: pa.DataType) -> pa.ChunkedA
     column = events[name]
     if pa.types.is_floating(column.type) and pa.types.is_integer(data_type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)  # pandas' null
-    return column.cast(data_type)
+    try:
+        return column.cast(data_type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(f"Column '{name}' is {column.type}; it must be {data_type}: {error}") from None

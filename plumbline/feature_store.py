@@ -25,7 +25,7 @@ from feast.utils import _get_cached_request_context
 
 from plumbline.answer import Answer
 from plumbline.direct_read import DirectRead, direct_read
-from plumbline.event_table import normalised
+from plumbline.event_table import from_pandas, normalised
 from plumbline.fold import Fold
 from plumbline.instant import as_of, from_microseconds, read_instant_us, to_microseconds
 from plumbline.kept_events import Head, head_of
@@ -81,7 +81,7 @@ class FeatureStore(feast.FeatureStore):
         windowed = sorted((view for view in views if is_windowed(view)), key=lambda view: view.name)
         stock = sorted((view for view in views if not is_windowed(view)), key=lambda view: view.name)
         if windowed:
-            self._push_events(windowed, pa.Table.from_pandas(df, preserve_index=False), to)
+            self._push_events(windowed, from_pandas(df), to)
         for view in stock:
             if to in (PushMode.ONLINE, PushMode.ONLINE_AND_OFFLINE):
                 self.write_to_online_store(

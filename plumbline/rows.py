@@ -138,7 +138,7 @@ def _declared(array: pa.Array, column: Column) -> pa.Array:
         return array
     try:
         return array.cast(column.data_type)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(f"Column '{column.name}' does not fit its declared type {column.data_type}: {error}") from None
 
 

@@ -450,6 +450,30 @@ def test_pushing_no_rows_changes_nothing_whatever_type_pandas_gives_an_empty_col
     assert value(store, COUNT, NOON + 1) == 1
 
 
+@pytest.mark.parametrize("to", [PushMode.ONLINE, PushMode.OFFLINE])
+@pytest.mark.parametrize(
+    "values", [[1, "x"], [2**70, 1], [1j, 2j], ["\ud800", "x"], [[1], [2]], [{"a": 1}, {"b": 2}]], ids=repr
+)
+@pytest.mark.parametrize(
+    "name", ["user_id", "event_timestamp", "created_timestamp", "amount_cents", "price", "category", "event_id"]
+)
+def test_a_pushed_column_that_is_none_of_the_views_types_is_refused_by_name_and_nothing_is_pushed(store, name, values, to):
+    pushed = frame([event(NOON, 1), event(NOON, 2)]).assign(**{name: pd.Series(values)})
+
+    with pytest.raises(ValueError, match=f"'?{name}'?"):
+        store.push("events", pushed, to=to)
+
+    assert value(store, COUNT, NOON + 1) == 0
+    assert column(history(store, [row(NOON + 1)]), COUNT) == [0]
+
+
+def test_a_pushed_column_that_is_there_twice_is_refused(store):
+    twice = frame([event(NOON, 1)])
+
+    with pytest.raises(ValueError, match="Column 'price' is there twice"):
+        store.push("events", pd.concat([twice, twice[["price"]]], axis=1))
+
+
 def test_a_pushed_row_from_the_future_prunes_nothing_where_no_column_says_when_it_was_created(tmp_path, redis_server, caplog):
     lab = Lab(tmp_path, redis_server)
     store, source = lab.open(), lab.source(created_timestamp_column=None)
