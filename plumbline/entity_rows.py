@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 from feast.errors import FeastEntityDFMissingColumnsError
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 
-from plumbline.log_times import int64_values, microseconds_utc
+from plumbline.instant import FIRST_US, LAST_US, from_microseconds
+from plumbline.log_times import microseconds_utc
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,13 @@ class EntityRows:
 
     def range_us(self) -> tuple[int, int] | None:
         """Earliest and latest instant in microseconds since the epoch; None where there is none."""
-        known = int64_values(self.at.drop_null())
-        return (int(known.min()), int(known.max())) if len(known) else None
+        bounds = pc.min_max(self.at.cast(pa.int64())).as_py()
+        return None if bounds["min"] is None else (bounds["min"], bounds["max"])
 
     def range(self) -> tuple[datetime | None, datetime | None]:
         """Earliest and latest instant; None where there is none."""
-        bounds = pc.min_max(self.at).as_py()
-        return bounds["min"], bounds["max"]
+        span = self.range_us()
+        return (None, None) if span is None else (from_microseconds(span[0]), from_microseconds(span[1]))
 
     def require(self, columns: list[str]) -> None:
         """Raise FeastEntityDFMissingColumnsError unless all columns are there."""
@@ -46,7 +47,8 @@ def entity_rows(entity_df: pd.DataFrame | pa.Table) -> EntityRows:
     """Read a DataFrame (or Arrow table) of entity rows.
 
     The event timestamp is the column event_timestamp or else the only datetime column, as Feast has it; naive times are
-    UTC, text is parsed. Raises EntityTimestampInferenceException when there is no such column.
+    UTC, text is parsed. Raises EntityTimestampInferenceException when there is no such column, and ValueError for an instant
+    outside the years 1 to 9999.
     """
     if isinstance(entity_df, pa.Table):
         name = infer_event_timestamp_from_entity_df(dict(entity_df.schema.empty_table().to_pandas().dtypes))
@@ -59,7 +61,11 @@ def entity_rows(entity_df: pd.DataFrame | pa.Table) -> EntityRows:
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp(column.type.unit, tz="UTC"))
         table = table.set_column(table.schema.get_field_index(name), name, column)
-    return EntityRows(table, name, microseconds_utc(column, f"Column '{name}' of the entity rows"))
+    rows = EntityRows(table, name, microseconds_utc(column, f"Column '{name}' of the entity rows"))
+    span = rows.range_us()
+    if span is not None and not FIRST_US <= span[0] <= span[1] <= LAST_US:
+        raise ValueError(f"Column '{name}' of the entity rows holds an instant outside the years 1 to 9999.")
+    return rows
 
 
 def _with_parsed(frame: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -45,5 +45,9 @@ def to_microseconds(at: datetime) -> int:
 
 
 def from_microseconds(at_us: int) -> datetime:
-    """The UTC instant of microseconds since the epoch."""
-    return _EPOCH + timedelta(microseconds=at_us)
+    """The UTC instant of microseconds since the epoch; one outside the years of datetime is the first or last of them."""
+    return _EPOCH + timedelta(microseconds=min(max(at_us, FIRST_US), LAST_US))
+
+
+FIRST_US, LAST_US = to_microseconds(datetime.min.replace(tzinfo=UTC)), to_microseconds(datetime.max.replace(tzinfo=UTC))
+"""The years 1 to 9999."""

@@ -1,5 +1,6 @@
 """Training features, through Feast's own get_historical_features, are what the definition says."""
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from engine_lab import (
     event,
     history,
     instant,
+    materialize,
     references,
     row,
     streamed,
@@ -30,6 +32,7 @@ from hypothesis import strategies as st
 from naive import DAY, FUNCTIONS, HOUR, MINUTE, SECOND
 
 from plumbline import point_in_time
+from plumbline.instant import from_microseconds
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -347,3 +350,19 @@ def test_integer_keys_may_be_of_any_pandas_type(dtype, lab, store):
     job = store.get_historical_features(frame, ["by_device:amount_cents_sum_3d"])
 
     assert column(job, "amount_cents_sum_3d") == [100, 0, 0]
+
+
+@pytest.mark.parametrize("at", [-(2**63) + 1, -62_135_596_800_000_001, 253_402_300_800_000_000, 2**63 - 1])
+def test_an_instant_outside_the_years_of_datetime_is_refused_in_entity_rows_and_harmless_in_a_log(at, lab, store):
+    lab.write([event(NOON - SECOND, 1), event(at, 2, created_timestamp=at)])
+    rows = to_frame([row(NOON)])
+    beyond = rows.assign(event_timestamp=pd.DatetimeIndex(np.array([at], "datetime64[us]"), tz="UTC"))
+    features = ["by_user:amount_cents_count_1d"]
+
+    assert column(store.get_historical_features(rows, features), "amount_cents_count_1d") == [1]
+    with pytest.raises(ValueError, match="'event_timestamp' of the entity rows holds an instant outside the years 1 to 9999"):
+        store.get_historical_features(beyond, features)
+    materialize(store)
+    events = store.heads(["by_user"], {"user_id": row(NOON)["user_id"]})["by_user"].events
+    assert {kept.at for kept in events} <= {instant(NOON - SECOND), from_microseconds(at)}
+    assert from_microseconds(at).year in (1, 9999)
