@@ -64,11 +64,16 @@ def _places(column: pa.ChunkedArray, values: pa.Array) -> np.ndarray:
 def _combined(
     event_codes: np.ndarray, row_codes: np.ndarray, event_part: np.ndarray, row_part: np.ndarray, distinct: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Pairs of codes, numbered densely again so that a product of two never leaves int64."""
-    row_pairs = np.where((row_codes < 0) | (row_part < 0), NOBODY, row_codes * distinct + row_part)
-    event_pairs = np.where((event_codes < 0) | (event_part < 0), NOBODY, event_codes * distinct + event_part)
+    """Pairs of codes, numbered densely again: codes are less than 2^31, so that a pair of two fits an int64."""
+    row_pairs = _pairs(row_codes, row_part, distinct)
+    event_pairs = _pairs(event_codes, event_part, distinct)
     dictionary, row_codes = _encoded(pa.chunked_array([pa.array(row_pairs, mask=row_pairs < 0)]))
     return _codes(pc.index_in(pa.array(event_pairs), value_set=dictionary)), row_codes, len(dictionary)
+
+
+def _pairs(first: np.ndarray, second: np.ndarray, distinct: int) -> np.ndarray:
+    """(n,) int64, whatever the codes' type: first * distinct + second, NOBODY where one of them is."""
+    return np.where((first < 0) | (second < 0), NOBODY, first.astype(np.int64) * distinct + second)
 
 
 def _codes(indices: pa.Array | pa.ChunkedArray) -> np.ndarray:

@@ -250,6 +250,27 @@ def test_composite_keys_do_not_collide_and_null_parts_belong_to_nobody():
     assert found["amount_sum"].to_pylist() == [1, 10, 0, 0]
 
 
+@pytest.mark.parametrize("keys", [("a", "b"), ("a", "b", "c")], ids=len)
+@pytest.mark.parametrize("of", [str, int], ids=["texts", "numbers"])
+def test_composite_keys_do_not_collide_however_many_pairs_of_their_parts_there_could_be(keys, of):
+    many = 70_000  # 70,000 times 70,000 leaves an int32 twice
+    parts = {name: [of(number * step % 99_991) for number in range(many)] for step, name in enumerate(keys, 1)}
+    events = pa.table(
+        parts
+        | {
+            "amount": list(range(many)),
+            "event_timestamp": pa.array([NOON - MINUTE] * many, US),
+            "created_timestamp": pa.array([NOON - MINUTE] * many, US),
+        }
+    )
+    spec = ViewSpec("pairs", keys, LOG, (window("sum"), window("count")))
+
+    found = evaluate(events, spec, pa.table(parts), pa.array([NOON] * many, US), as_known=False)
+
+    assert found["amount_sum"].to_pylist() == list(range(many))
+    assert set(found["amount_count"].to_pylist()) == {1}
+
+
 @pytest.mark.parametrize(
     ("log_type", "row_type", "row_keys"),
     [
