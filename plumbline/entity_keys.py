@@ -11,6 +11,9 @@ from plumbline.log_times import microseconds_utc
 NOBODY = -1
 """Code of a row with a null among its join keys, and of an event whose entity no row asks about."""
 
+CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
+"""Texts of a log as pyarrow reads them from a file's dictionary."""
+
 
 class EntityKeyError(ValueError):
     """Join keys of the entity rows and of the log that cannot be compared."""
@@ -51,14 +54,14 @@ def _places(column: pa.ChunkedArray, values: pa.Array) -> np.ndarray:
     """(n,) where among the values each of a column stands, NOBODY for a null and for one that is not there."""
     if not pa.types.is_dictionary(column.type):
         return _codes(pc.index_in(column, value_set=values, skip_nulls=True))
-    parts = [np.empty(0, np.int32)]
-    looked_up, places = None, parts[0]
+    parts: list[np.ndarray] = []
+    looked_up, places = None, np.array([NOBODY])
     for chunk in column.chunks:  # those of one row group share a dictionary
         if looked_up is None or not chunk.dictionary.equals(looked_up):
             looked_up = chunk.dictionary
             places = np.append(_codes(pc.index_in(looked_up, value_set=values)), np.int32(NOBODY))
-        parts.append(places[_codes(chunk.indices)])
-    return np.concatenate(parts)
+        parts.append(places[_codes(chunk.indices)])  # a null's code, -1, is the last place
+    return np.concatenate(parts) if parts else places[:0]
 
 
 def _combined(
@@ -82,7 +85,7 @@ def _codes(indices: pa.Array | pa.ChunkedArray) -> np.ndarray:
 
 
 def comparable(events: pa.ChunkedArray, rows: pa.ChunkedArray, name: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """A join key of events and of entity rows in one type, so that equal keys are equal values.
+    """A join key of events and of entity rows in one type, so that equal keys are equal values; events' texts stay coded.
 
     A value that the other side cannot have, like 7.5 among integers, is null. Raises EntityKeyError for unlike types.
     """
@@ -92,12 +95,13 @@ def comparable(events: pa.ChunkedArray, rows: pa.ChunkedArray, name: str) -> tup
     if _is_empty(events):
         rows = _plain(rows)
         return pa.chunked_array([pa.nulls(len(events), rows.type)]), rows
-    if pa.types.is_dictionary(events.type) and events.type.value_type == _plain_type(rows.type):
+    if events.type == CODED_TEXT and _plain_type(rows.type) == pa.string():
         return events, _plain(rows)
     compared = compared_with(events, rows.type), compared_with(rows, events.type)
     if compared[0] is None or compared[1] is None:
         raise EntityKeyError(
-            f"Join key '{name}' is {rows.type} in the entity rows but {events.type} in the log; give both the same type."
+            f"Join key '{name}' is {_plain_type(rows.type)} in the entity rows but {_plain_type(events.type)} in the log; "
+            "give both the same type."
         )
     return compared
 

@@ -20,9 +20,14 @@ DATE_PARTITION = "event_date"
 """Hive folder `event_date=YYYY-MM-DD` of a log whose time is its column event_timestamp."""
 READ_AGAIN = 10
 LENGTH_BYTES = 4
-"""What Parquet writes before a text that it writes as it is: where texts take less, they are numbers in a dictionary."""
-WORTH_OPENING = 10_000
-"""Rows of a file from which on reading the numbers instead of texts saves more than to open it again takes (0.1 ms)."""
+"""What Parquet's plain encoding writes before each text: where texts take less, nearly all are numbers in a dictionary."""
+DICTIONARY_ENCODINGS = {"RLE_DICTIONARY", "PLAIN_DICTIONARY"}
+DECODED_TO_DICTIONARIES = DICTIONARY_ENCODINGS | {"PLAIN", "RLE", "BIT_PACKED"}
+"""Encodings of a text column that pyarrow reads as a dictionary; it cannot with the others (DELTA_BYTE_ARRAY, ...)."""
+REOPENING_ROWS = 10_000
+"""To open a file again takes as long (0.1 ms) as reading this many numbers instead of texts saves."""
+HASHING_ROWS = 3
+"""To make a dictionary of one text that is none in the file takes as long (75 ns) as reading this many numbers saves."""
 _PARQUET = pads.ParquetFileFormat()
 _ZONE_SLACK = timedelta(days=1)
 _T = TypeVar("_T")
@@ -58,15 +63,18 @@ class LogFiles:
         return any(raw in f.physical_schema.names and _may_hold_values(f, raw) for f in self.fragments)
 
     def with_coded(self, names: Collection[str]) -> "LogFiles":
-        """The same files, those of these columns read as dictionaries that are texts and have few different ones everywhere.
+        """The same files, of which these columns are read as dictionaries where that saves time.
 
-        So each text is compared once. To make a dictionary of many different ones would take longer than to compare them.
+        Nearly all of a column must be numbers in the files' own dictionaries already. So each different text is compared once.
         """
-        coded = {name: raw for name in names if self._repeats_itself(raw := raw_name(self.source, name))}
+        coded = {name: raw for name in names if self._is_worth_coding(raw := raw_name(self.source, name))}
         if not coded:
             return self
         form = pads.ParquetFileFormat(read_options=pads.ParquetReadOptions(dictionary_columns=set(coded.values())))
-        fragments = tuple(form.make_fragment(fragment.path, fragment.filesystem) for fragment in self.fragments)
+        fragments = tuple(
+            form.make_fragment(fragment.path, fragment.filesystem, row_groups=[group.id for group in fragment.row_groups])
+            for fragment in self.fragments
+        )
         return replace(self, fragments=fragments, coded=frozenset(coded))
 
     def without_rows(self) -> "LogFiles":
@@ -83,13 +91,16 @@ class LogFiles:
         tables = [self._read_group(group, names, raw, keep) for group in self._groups(raw)]
         return _concatenated(self.source, tables, names)
 
-    def _repeats_itself(self, raw: str) -> bool:
+    def _is_worth_coding(self, raw: str) -> bool:
         schemas = [fragment.physical_schema for fragment in self.fragments]
         if any(raw not in schema.names or schema.field(raw).type != pa.string() for schema in schemas):
-            return False
+            return False  # one type everywhere, since a dictionary cannot be put together with another type
         chunks = [chunk for fragment in self.fragments for chunk in _chunks(fragment, raw) or ()]
-        rows, size_bytes = sum(chunk.num_values for chunk in chunks), sum(chunk.total_uncompressed_size for chunk in chunks)
-        return rows > WORTH_OPENING * len(schemas) and size_bytes < LENGTH_BYTES * rows
+        if not all(DECODED_TO_DICTIONARIES.issuperset(chunk.encodings) for chunk in chunks):
+            return False
+        rows = sum(chunk.num_values for chunk in chunks)
+        numbers = sum(chunk.num_values for chunk in chunks if _is_numbers(chunk))
+        return numbers > HASHING_ROWS * (rows - numbers) + REOPENING_ROWS * len(self.fragments)
 
     def _groups(self, raw: Sequence[str]) -> Iterator[list[int]]:
         """Runs of neighbouring files that agree about the columns, so that one scan reads them."""
@@ -181,6 +192,12 @@ def _chunks(fragment: pads.ParquetFileFragment, raw: str) -> list[pq.ColumnChunk
     if column is None:
         return None
     return [metadata.row_group(i).column(column) for i in range(metadata.num_row_groups)]
+
+
+def _is_numbers(chunk: pq.ColumnChunkMetaData) -> bool:
+    """Whether nearly all texts of a row group are numbers in its dictionary."""
+    is_small = chunk.total_uncompressed_size < LENGTH_BYTES * chunk.num_values
+    return is_small and not DICTIONARY_ENCODINGS.isdisjoint(chunk.encodings)
 
 
 def _holds_values(statistics: Any, rows: int) -> bool:

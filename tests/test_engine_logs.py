@@ -35,7 +35,7 @@ from feast import Field
 from feast.types import Int64
 from naive import DAY, FUNCTIONS, HOUR, MINUTE, SECOND
 
-from plumbline.log_files import WORTH_OPENING, open_log
+from plumbline.log_files import REOPENING_ROWS, open_log
 from plumbline.view_spec import LogSource
 
 
@@ -239,7 +239,7 @@ def test_a_join_key_in_folder_names_is_text(tmp_path, redis_server):
 @pytest.mark.parametrize("asked", ["object", "category", "string[pyarrow]"])
 def test_keys_that_files_keep_as_dictionaries_are_found_as_if_they_were_texts(asked, tmp_path, redis_server):
     lab, views = Lab(tmp_path, redis_server), (BY_USER, BY_USER_AND_MERCHANT)
-    per_file, per_group = WORTH_OPENING + 1, 7_000
+    per_file, per_group = REOPENING_ROWS + 1, 7_000
     users = [None] * per_group + ["u1", "", "ü2", "not asked about", None] * per_file
     recorded = [
         event(NOON - n * SECOND, user_id=users[n], merchant_id=f"m{n % 7}", amount_cents=n) for n in range(2 * per_file)
@@ -249,11 +249,12 @@ def test_keys_that_files_keep_as_dictionaries_are_found_as_if_they_were_texts(as
         row(NOON - n * HOUR, user_id=user, merchant_id="m1") for n in (2, 3, 4) for user in ("ü2", "u1", None, "", "nobody")
     ]
     frame = to_frame(rows).astype({"user_id": asked})
+    delta = {"column_encoding": {"user_id": "DELTA_BYTE_ARRAY"}}
     found = []
-    for use_dictionary in (True, False):
+    for use_dictionary, encoded in ((True, {}), (False, {}), (False, delta)):
         for number, part in enumerate((recorded[:per_file], recorded[: per_file - 1 : -1])):
             path = lab.log / f"part-{number}.parquet"
-            pq.write_table(to_table(part), path, use_dictionary=use_dictionary, row_group_size=per_group)
+            pq.write_table(to_table(part), path, use_dictionary=use_dictionary, row_group_size=per_group, **encoded)
         log = open_log(LogSource("events", str(lab.log), "event_timestamp", "created_timestamp", DAY))
         read = log.with_coded(["user_id", "merchant_id"]).read(["user_id", "event_id"])
         assert pa.types.is_dictionary(read.schema.field("user_id").type) == use_dictionary
@@ -261,5 +262,6 @@ def test_keys_that_files_keep_as_dictionaries_are_found_as_if_they_were_texts(as
         found.append(job.to_arrow())
 
     assert found[0].equals(found[1])
+    assert found[0].equals(found[2])
     counts = found[0]["by_user_and_merchant__amount_cents_count_1h"].to_pylist()
     assert [count > 0 for count in counts] == [True, True, False, True, False] * 3
