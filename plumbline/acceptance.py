@@ -18,6 +18,7 @@ MAX_AHEAD_US = 5 * MINUTE
 """An event dated further ahead of its creation than this is refused."""
 MANY_PARTITIONS = 1 << 15
 """More partitions than a topic has; a log with larger numbers is only read more slowly."""
+LAST_INSTANT_US = np.iinfo(np.int64).max
 BITS_A_DELIVERY = 32
 """Marks a delivery when ids are looked through for repeats: one in 32 is suspected without cause and looked at again."""
 
@@ -40,7 +41,8 @@ def accepted(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
     if len(disputed):
         event_us, created_us = _times(table)
         order, starts = _deliveries(table["event_id"], partition, int64_values(table["source_offset"]), disputed)
-        counts[order] = _claims(starts, event_us[order] + allowed_lateness_us, created_us[order])
+        claims_until_us = np.minimum(event_us[order], LAST_INSTANT_US - allowed_lateness_us) + allowed_lateness_us
+        counts[order] = _claims(starts, claims_until_us, created_us[order])
     return counts
 
 
@@ -82,13 +84,15 @@ def _timely(
     """(n,) bool: rows with a time that are history, or created not too long after it nor before it."""
     counts = np.empty(len(event_us), np.bool_)
     for row in range(len(event_us)):
-        late_us = created_us[row] - event_us[row]
-        counts[row] = time_known[row] and (not streamed[row] or -MAX_AHEAD_US <= late_us <= allowed_lateness_us)
+        is_late = created_us[row] > event_us[row]
+        most_us = np.uint64(allowed_lateness_us if is_late else MAX_AHEAD_US)
+        late_us = np.uint64(created_us[row]) - np.uint64(event_us[row])  # of unsigned ones the difference is always right
+        counts[row] = time_known[row] and (not streamed[row] or (late_us if is_late else np.uint64(0) - late_us) <= most_us)
     return counts
 
 
 def _count_once(counts: np.ndarray, streamed: np.ndarray, partition: np.ndarray, offset: np.ndarray) -> None:
-    """Leave the first of those streamed rows that have one (partition, offset)."""
+    """Take from `counts` all but the first of those streamed rows that have one (partition, offset)."""
     if _rises(counts, streamed, partition, offset, np.full(MANY_PARTITIONS, -1)):
         return
     candidates = np.flatnonzero(counts & streamed)
@@ -119,6 +123,7 @@ def _disputed(ids: pa.ChunkedArray, partition: np.ndarray, asked: np.ndarray) ->
 
 @kernel
 def _mix_in(marks: np.ndarray, partition: np.ndarray) -> None:
+    """Change the marks so that equal ids of different partitions differ."""
     for row in range(len(marks)):
         marks[row] += np.uint64(partition[row]) * np.uint64(0x9E3779B97F4A7C15)
 

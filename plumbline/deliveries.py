@@ -22,8 +22,10 @@ ACCEPTED, DUPLICATE, TOO_LATE, REFUSED = 0, 1, 2, 3
 def timeliness(at: np.ndarray, created: np.ndarray, allowed_lateness_us: int) -> np.ndarray:
     """ACCEPTED, TOO_LATE or REFUSED for each delivery, by its times alone (microseconds)."""
     verdict = np.full(len(at), ACCEPTED, dtype=np.int8)
-    verdict[created - at > allowed_lateness_us] = TOO_LATE
-    verdict[at - created > AHEAD_US] = REFUSED
+    is_late = created > at
+    apart = np.where(is_late, created - at, at - created).view(np.uint64)  # as uint64 it never wraps
+    verdict[is_late & (apart > allowed_lateness_us)] = TOO_LATE
+    verdict[~is_late & (apart > AHEAD_US)] = REFUSED
     return verdict
 
 

@@ -8,6 +8,8 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+LONGEST = 36_525 * DAY
+"""100 years: windows and allowed lateness are at most this long, so that no instant less one of them leaves int64."""
 
 _UNITS = {"us": 1, "ms": 1_000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _NAMING_UNITS = ("d", "h", "m", "s", "ms", "us")

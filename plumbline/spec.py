@@ -12,7 +12,7 @@ from feast.infra.offline_stores.file_source import FileSource
 
 from plumbline.aggregates import ENTRIES, entry_code, is_registered, registered_functions
 from plumbline.arrow_types import arrow_type, feast_type, plain_type, type_named
-from plumbline.durations import DAY, MICROSECOND, default_slide_us, duration_name, microseconds, slide_is_allowed
+from plumbline.durations import DAY, LONGEST, MICROSECOND, default_slide_us, duration_name, microseconds, slide_is_allowed
 from plumbline.key_types import check_keys_of_log
 from plumbline.log_files import LogFiles, LogNotFoundError, open_log, raw_name, retried
 from plumbline.view_spec import VALUELESS_FUNCTIONS, DeclarationError, LogSource, ViewSpec, WindowSpec, column_kind
@@ -54,6 +54,10 @@ def log_source(view: FeatureView, repo_path: Path | str | None) -> LogSource:
         lateness_us = DEFAULT_ALLOWED_LATENESS_US if lateness is None else microseconds(lateness)
     except ValueError as error:
         raise DeclarationError(f"View '{view.name}': tag allowed_lateness of its source: {error}") from None
+    if lateness_us > LONGEST:
+        raise DeclarationError(
+            f"View '{view.name}': tag allowed_lateness of its source is {lateness}; it must be at most 36525d."
+        )
     return LogSource(
         name=stream.name if stream is not None else batch.name,
         path=FileSource.get_uri_for_file_path(repo_path, batch.path),
@@ -167,6 +171,8 @@ def _window(view: StreamFeatureView, aggregation: Aggregation, schema: pa.Schema
     if aggregation.time_window is None or microseconds(aggregation.time_window) <= 0:
         raise DeclarationError(f"{where}: time_window is {aggregation.time_window}; it must be longer than zero.")
     window_us = microseconds(aggregation.time_window)
+    if window_us > LONGEST:
+        raise DeclarationError(f"{where}: time_window is {duration_name(aggregation.time_window)}; it must be at most 36525d.")
     slide_us = microseconds(aggregation.slide_interval) if aggregation.slide_interval is not None else window_us
     if slide_us == window_us:
         slide_us = default_slide_us(window_us)

@@ -61,6 +61,7 @@ REFUSALS = {
     "a window of nothing": (one(over=timedelta(0)), "longer than zero"),
     "a window before it begins": (one(over=-HOUR), "longer than zero"),
     "a window of no length": (one(over=None), "longer than zero"),
+    "a window of more than a hundred years": (one(over=40_000 * DAY), "at most 36525d"),
     "a resolution that does not divide a day": (one(every=timedelta(minutes=7)), "divide one day"),
     "a resolution of a day and a half": (one(over=10 * DAY, every=1.5 * DAY), "multiple of one day"),
     "a resolution longer than the window": (one(over=HOUR, every=2 * HOUR), "at most the window"),
@@ -106,6 +107,12 @@ def test_a_lateness_that_is_no_duration_is_refused(lab):
     source = lab.source(tags={"allowed_lateness": "soon"})
 
     assert "'10m'" in refused(lab, by_hand(lab, one(), source=source))
+
+
+def test_a_lateness_of_more_than_a_hundred_years_is_refused(lab):
+    source = lab.source(tags={"allowed_lateness": "40000d"})
+
+    assert "at most 36525d" in refused(lab, by_hand(lab, one(), source=source))
 
 
 def test_a_result_declared_as_another_kind_is_refused(lab):

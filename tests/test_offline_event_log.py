@@ -12,6 +12,7 @@ from histories import LATENESS, examples, histories
 from hypothesis import given
 from naive import accepted as naive_accepted
 
+from plumbline.deliveries import ACCEPTED, REFUSED, TOO_LATE, timeliness
 from plumbline.event_log import (
     LogNotFoundError,
     LogSchemaError,
@@ -112,6 +113,22 @@ def test_too_late_and_refused_deliveries_count_nowhere_and_claim_nothing():
     ]
 
     assert kept(rows) == [1, 3, 4, 5]
+
+
+def test_rows_are_judged_rightly_at_the_ends_of_time():
+    first, last = -(2**63) + 1, 2**63 - 1
+    rows = [
+        ("late", first, last, 0, 1),
+        ("ahead", last, first, 0, 2),
+        ("in time", last, last, 0, 3),
+        ("in time", last, last, 0, 4),
+        ("at first", first, first, 0, 5),
+        ("at first", first + 1, first + 1, 0, 6),
+    ]
+
+    assert kept(rows) == [2, 4]
+    at, created = (np.array([row[column] for row in rows]) for column in (1, 2))
+    assert timeliness(at, created, 3_600_000_000).tolist() == [TOO_LATE, REFUSED, *4 * [ACCEPTED]]
 
 
 def test_history_is_exempt_from_all_three_rules():
