@@ -6,12 +6,15 @@ allowed lateness after its time is too late, one dated more than five minutes ah
 claims an id. History (rows without a partition) is exempt.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pyarrow as pa
 
 from plumbline.compiled import kernel
 from plumbline.durations import MINUTE
 from plumbline.hashing import hashes
+from plumbline.log_rows import EVENT_COLUMNS
 from plumbline.log_times import int64_values, valid_mask
 
 MAX_AHEAD_US = 5 * MINUTE
@@ -36,23 +39,30 @@ def accepted(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
     asked = counts & is_streamed(table)
     if not asked.any():
         return counts
-    partition = int64_values(table["source_partition"])
-    disputed = _disputed(table["event_id"], partition, asked)
+    disputed = _disputed(table, asked)
     if len(disputed):
-        event_us, created_us = _times(table)
-        order, starts = _deliveries(table["event_id"], partition, int64_values(table["source_offset"]), disputed)
-        claims_until_us = np.minimum(event_us[order], LAST_INSTANT_US - allowed_lateness_us) + allowed_lateness_us
-        counts[order] = _claims(starts, claims_until_us, created_us[order])
+        deliveries = table.select(list(EVENT_COLUMNS)).take(pa.array(disputed))
+        event_us, created_us = _times(deliveries)
+        order, starts = _by_id(deliveries)
+        claims_until_us = np.minimum(event_us, LAST_INSTANT_US - allowed_lateness_us) + allowed_lateness_us
+        counts[disputed[order]] = _claims(starts, claims_until_us[order], created_us[order])
     return counts
 
 
 def recorded(table: pa.Table, allowed_lateness_us: int) -> np.ndarray:
     """(n,) bool: the rows that count but for their ids: history, and timely records of a topic, each once."""
-    time_known, streamed = valid_mask(table["event_timestamp"]), is_streamed(table)
+    streamed = is_streamed(table)
     if not streamed.any():
-        return time_known
-    counts = _timely(*_times(table), time_known, streamed, allowed_lateness_us)
-    _count_once(counts, streamed, int64_values(table["source_partition"]), int64_values(table["source_offset"]))
+        return valid_mask(table["event_timestamp"])
+    counts = np.empty(table.num_rows, np.bool_)
+    last, is_rising = np.full(MANY_PARTITIONS, -1), True
+    for part, batch in _batches(table, [name for name in EVENT_COLUMNS if name != "event_id"]):
+        time_known = valid_mask(batch["event_timestamp"])
+        counts[part] = _timely(*_times(batch), time_known, streamed[part], allowed_lateness_us)
+        slots = int64_values(batch["source_partition"]), int64_values(batch["source_offset"])
+        is_rising = is_rising and _rises(counts[part] & streamed[part], *slots, last)
+    if not is_rising:
+        _count_once(counts, streamed, int64_values(table["source_partition"]), int64_values(table["source_offset"]))
     return counts
 
 
@@ -69,12 +79,20 @@ def repeated(marks: np.ndarray, known: np.ndarray) -> np.ndarray:
     return suspects[np.isin(marks[suspects], ordered[1:][ordered[1:] == ordered[:-1]])]
 
 
-def _times(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def _batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[slice, pa.RecordBatch]]:
+    """Some columns as they lie, run by run, so that nothing of a large log is copied; and which rows a run has."""
+    first = 0
+    for batch in table.select(names).to_batches():
+        yield slice(first, first + batch.num_rows), batch
+        first += batch.num_rows
+
+
+def _times(rows: pa.Table | pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
     """Event and creation times in microseconds; who has no creation was known when it happened."""
-    event_us, created_us = int64_values(table["event_timestamp"]), int64_values(table["created_timestamp"])
-    if not table["created_timestamp"].null_count:
+    event_us, created_us = int64_values(rows["event_timestamp"]), int64_values(rows["created_timestamp"])
+    if not rows["created_timestamp"].null_count:
         return event_us, created_us
-    return event_us, np.where(valid_mask(table["created_timestamp"]), created_us, event_us)
+    return event_us, np.where(valid_mask(rows["created_timestamp"]), created_us, event_us)
 
 
 @kernel
@@ -91,22 +109,14 @@ def _timely(
     return counts
 
 
-def _count_once(counts: np.ndarray, streamed: np.ndarray, partition: np.ndarray, offset: np.ndarray) -> None:
-    """Take from `counts` all but the first of those streamed rows that have one (partition, offset)."""
-    if _rises(counts, streamed, partition, offset, np.full(MANY_PARTITIONS, -1)):
-        return
-    candidates = np.flatnonzero(counts & streamed)
-    partition, offset = partition[candidates], offset[candidates]
-    order = np.lexsort((candidates, offset, partition))
-    repeats = (np.diff(partition[order]) == 0) & (np.diff(offset[order]) == 0)
-    counts[candidates[order[1:][repeats]]] = False
-
-
 @kernel
-def _rises(counts: np.ndarray, streamed: np.ndarray, partition: np.ndarray, offset: np.ndarray, last: np.ndarray) -> bool:
-    """Whether offsets rise from row to row of each partition, so that no two are equal; `last` holds -1 a partition."""
-    for row in range(len(counts)):
-        if counts[row] and streamed[row]:
+def _rises(asked: np.ndarray, partition: np.ndarray, offset: np.ndarray, last: np.ndarray) -> bool:
+    """Whether offsets rise from row to row of each partition, so that no two are equal.
+
+    last  the offset of each partition's row before, -1 for none; it is moved on
+    """
+    for row in range(len(asked)):
+        if asked[row]:
             number = partition[row]
             if number < 0 or number >= len(last) or offset[row] <= last[number]:
                 return False
@@ -114,11 +124,23 @@ def _rises(counts: np.ndarray, streamed: np.ndarray, partition: np.ndarray, offs
     return True
 
 
-def _disputed(ids: pa.ChunkedArray, partition: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def _count_once(counts: np.ndarray, streamed: np.ndarray, partition: np.ndarray, offset: np.ndarray) -> None:
+    """Take from `counts` all but the first of those streamed rows that have one (partition, offset)."""
+    candidates = np.flatnonzero(counts & streamed)
+    partition, offset = partition[candidates], offset[candidates]
+    order = np.lexsort((candidates, offset, partition))
+    repeats = (np.diff(partition[order]) == 0) & (np.diff(offset[order]) == 0)
+    counts[candidates[order[1:][repeats]]] = False
+
+
+def _disputed(table: pa.Table, asked: np.ndarray) -> np.ndarray:
     """Which of the rows asked about may share an id with another in their partition, with few false alarms."""
-    marks = hashes(ids)
-    _mix_in(marks, partition)
-    return repeated(marks, asked & valid_mask(ids))
+    marks, known = np.empty(len(asked), np.uint64), asked.copy()
+    for part, batch in _batches(table, ["event_id", "source_partition"]):
+        marks[part] = hashes(pa.chunked_array([batch["event_id"]]))
+        _mix_in(marks[part], int64_values(batch["source_partition"]))
+        known[part] &= valid_mask(batch["event_id"])
+    return repeated(marks, known)
 
 
 @kernel
@@ -148,15 +170,13 @@ def _marked_twice(slots: np.ndarray, known: np.ndarray, bits: int) -> np.ndarray
     return marked
 
 
-def _deliveries(
-    ids: pa.ChunkedArray, partition: np.ndarray, offset: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows by (partition, id, offset), and where in that order each (partition, id) begins."""
-    codes = ids.take(pa.array(rows)).combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    partition = partition[rows]
-    order = np.lexsort((offset[rows], codes, partition))
+def _by_id(deliveries: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in the order of (partition, id, offset), and where in that order each (partition, id) begins."""
+    codes = deliveries["event_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    partition = int64_values(deliveries["source_partition"])
+    order = np.lexsort((int64_values(deliveries["source_offset"]), codes, partition))
     changes = (np.diff(partition[order]) != 0) | (np.diff(codes[order]) != 0)
-    return rows[order], np.concatenate(([0], np.flatnonzero(changes) + 1, [len(order)]))
+    return order, np.concatenate(([0], np.flatnonzero(changes) + 1, [len(order)]))
 
 
 @kernel
