@@ -54,14 +54,16 @@ def _places(column: pa.ChunkedArray, values: pa.Array) -> np.ndarray:
     """(n,) where among the values each of a column stands, NOBODY for a null and for one that is not there."""
     if not pa.types.is_dictionary(column.type):
         return _codes(pc.index_in(column, value_set=values, skip_nulls=True))
-    parts: list[np.ndarray] = []
-    looked_up, places = None, np.array([NOBODY])
+    found = np.empty(len(column), np.int32)
+    first, looked_up = 0, None
     for chunk in column.chunks:  # those of one row group share a dictionary
         if looked_up is None or not chunk.dictionary.equals(looked_up):
             looked_up = chunk.dictionary
             places = np.append(_codes(pc.index_in(looked_up, value_set=values)), np.int32(NOBODY))
-        parts.append(places[_codes(chunk.indices)])  # a null's code, -1, is the last place
-    return np.concatenate(parts) if parts else places[:0]
+        part = found[first : first + len(chunk)]
+        places.take(_codes(chunk.indices), out=part, mode="wrap")  # a null's code, -1, is the last place
+        first += len(chunk)
+    return found
 
 
 def _combined(

@@ -8,6 +8,7 @@ entity 7   events   e0    e1  e2        e3      e4
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -26,7 +27,6 @@ class Timeline:
     event_order, row_order    (n,), (m,) positions in the tables they came from; rows of nobody are in neither
     event_us, row_us          (n,), (m,) microseconds since the epoch
     event_starts, row_starts  (entities + 1,) where each entity begins
-    ends                      (m,) position of the first event of the row's entity that is not before the row
     """
 
     event_order: np.ndarray
@@ -35,7 +35,11 @@ class Timeline:
     row_order: np.ndarray
     row_us: np.ndarray
     row_starts: np.ndarray
-    ends: np.ndarray
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """(m,) position of the first event of the row's entity that is not before the row."""
+        return _ends(self.event_us, self.event_starts, self.row_us, self.row_starts)
 
     def parts(self, size: int) -> list["Timeline"]:
         """The same by runs of entities, one or more, each of less than twice `size` events and rows or a large entity."""
@@ -50,7 +54,6 @@ class Timeline:
         return Timeline(
             self.event_order[event:last_event], self.event_us[event:last_event], self.event_starts[first : stop + 1] - event,
             self.row_order[row:last_row], self.row_us[row:last_row], self.row_starts[first : stop + 1] - row,
-            self.ends[row:last_row] - event,
         )  # fmt: skip
 
 
@@ -78,15 +81,13 @@ def align(
         event_codes, row_codes = np.zeros(events.num_rows, np.int64), np.zeros(len(at), np.int64)
     if at.null_count:
         row_codes = np.where(valid_mask(at), row_codes, NOBODY)
-    event_us, row_us = int64_values(events["event_timestamp"]), int64_values(at) + shift_us
     with ThreadPoolExecutor(max_workers=1) as beside:
-        sorted_rows = beside.submit(_sorted, row_codes, row_us, entities)
+        sorted_rows = beside.submit(_sorted, row_codes, [us + shift_us if shift_us else us for us in _runs(at)], entities)
         if counts is not None and not (counted := counts()).all():
             event_codes = np.where(counted, event_codes, NOBODY)
-        event_order, event_starts, event_us = _sorted(event_codes, event_us, entities)
-        row_order, row_starts, row_us = sorted_rows.result()
-    ends = _ends(event_us, event_starts, row_us, row_starts)
-    return Timeline(event_order, event_us, event_starts, row_order, row_us, row_starts, ends)
+        event_order, event_us, event_starts = _sorted(event_codes, _runs(events["event_timestamp"]), entities)
+        row_order, row_us, row_starts = sorted_rows.result()
+    return Timeline(event_order, event_us, event_starts, row_order, row_us, row_starts)
 
 
 def order_ties(line: Timeline, events: pa.Table, by_id: bool) -> None:
@@ -144,35 +145,69 @@ def _ends(event_us: np.ndarray, event_starts: np.ndarray, row_us: np.ndarray, ro
     return ends
 
 
+def _runs(times: pa.Array | pa.ChunkedArray) -> list[np.ndarray]:
+    """Instants as they lie, in microseconds: large columns are not copied together."""
+    return [int64_values(chunk) for chunk in (times.chunks if isinstance(times, pa.ChunkedArray) else [times])]
+
+
+def _sorted(codes: np.ndarray, times: Sequence[np.ndarray], entities: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A counting sort by code, then a stable sort by time of those entities that are not sorted already.
+
+    Returns positions and times in the new order, and where each entity begins.
+    """
+    starts = _starts(codes, entities)
+    order, ordered = np.empty(starts[-1], np.int64), np.empty(starts[-1], np.int64)
+    cursor, rising = starts[:-1].copy(), np.ones(entities, np.bool_)
+    first = 0
+    for run in times:
+        _place(codes[first : first + len(run)], run, first, starts, cursor, order, ordered, rising)
+        first += len(run)
+    _sort_by_time(starts, rising, order, ordered)
+    return order, ordered, starts
+
+
 @kernel
-def _sorted(codes: np.ndarray, times: np.ndarray, entities: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A counting sort by code, then a stable sort by time of those entities that are not sorted already."""
+def _starts(codes: np.ndarray, entities: int) -> np.ndarray:
     starts = np.zeros(entities + 1, np.int64)
     for code in codes:
         if code >= 0:
             starts[code + 1] += 1
     for entity in range(entities):
         starts[entity + 1] += starts[entity]
-    cursor = starts[:-1].copy()
-    order = np.empty(starts[entities], np.int64)
-    ordered = np.empty(starts[entities], np.int64)
-    rising = np.ones(entities, np.bool_)
+    return starts
+
+
+@kernel
+def _place(
+    codes: np.ndarray,
+    times: np.ndarray,
+    first: int,
+    starts: np.ndarray,
+    cursor: np.ndarray,
+    order: np.ndarray,
+    ordered: np.ndarray,
+    rising: np.ndarray,
+) -> None:
+    """Put the positions and times from `first` on where each entity's next ones go, and note which entities are not sorted."""
     for i in range(len(codes)):
         code = codes[i]
         if code >= 0:
             place = cursor[code]
-            order[place] = i
+            order[place] = first + i
             ordered[place] = times[i]
             if place > starts[code] and ordered[place - 1] > times[i]:
                 rising[code] = False
             cursor[code] = place + 1
-    for entity in range(entities):
+
+
+@kernel
+def _sort_by_time(starts: np.ndarray, rising: np.ndarray, order: np.ndarray, ordered: np.ndarray) -> None:
+    for entity in range(len(rising)):
         if not rising[entity]:
             begin, end = starts[entity], starts[entity + 1]
             by_time = np.argsort(ordered[begin:end], kind="mergesort")
             order[begin:end] = order[begin:end][by_time]
             ordered[begin:end] = ordered[begin:end][by_time]
-    return order, starts, ordered
 
 
 @kernel
