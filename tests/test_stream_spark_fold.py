@@ -31,6 +31,7 @@ from stream_lab import (
 from feature_repo import open_store
 from feature_repo.settings import Settings
 from plumbline import Fold, PositionsLost
+from plumbline.state_pieces import stored_slots
 from stack import services
 from streaming.door import Record, admit
 from streaming.event_topics import EVENT_TOPICS, TRANSACTIONS, EventTopic
@@ -107,9 +108,20 @@ def mixed() -> list[bytes]:
 
 
 def kept(settings: Settings) -> dict[bytes, dict[bytes, bytes]]:
-    """Everything in the store: states with their fences, positions, claims."""
+    """Everything in the store: states with their fences, positions, claims.
+
+    Of a large state the two pieces as one: what of it has settled is up to the batches.
+    """
     client: redis.Redis = redis.Redis.from_url(f"redis://{settings.redis_connection_string.replace(',db=', '/')}")
-    return {key: client.hgetall(key) for key in client.scan_iter()}
+    store = open_store(settings)
+    layouts = {view.name.encode(): store.layout(view.name) for view in store.list_stream_feature_views()}
+    found = {key: client.hgetall(key) for key in client.scan_iter()}
+    for key, fields in found.items():
+        kind, name, *_ = key.partition(b"}:")[2].split(b":")
+        if kind == b"s":
+            slots = stored_slots(layouts[name], {field.decode(): data for field, data in fields.items()})
+            found[key] = {slot.encode(): state.data for slot, state in slots.items()}
+    return found
 
 
 def apply(fold: Fold, topic: EventTopic, records: list[Record]) -> None:
