@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from plumbline import local_engine
 from plumbline.entity_rows import EntityRows, entity_rows
+from plumbline.instant import from_microseconds
 from plumbline.view_evaluation import ViewRequest
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def evaluation(
         kind = "SQL" if isinstance(entity_df, str) else "a Spark DataFrame"
         raise ValueError(f"entity_df as {kind} needs `offline_store: {{engine: spark}}`; the local engine takes a DataFrame.")
     rows = _checked(_in_memory(entity_df), requests)
-    return Evaluation(rows, rows.range(), partial(local_engine.features_of, rows, requests, as_known), None)
+    return Evaluation(rows, _range_of(rows.range_us()), partial(local_engine.features_of, rows, requests, as_known), None)
 
 
 def _on_spark(
@@ -74,13 +75,18 @@ def _on_spark(
     else:
         rows = spark_rows.TableRows(_in_memory(entity_df))
     history = spark.History(session, rows, requests, as_known)
-    return Evaluation(_checked(rows.empty, requests), spark_rows.bounds_of(rows), history.to_arrow, history.write)
+    return Evaluation(_checked(rows.empty, requests), _range_of(rows.range_us()), history.to_arrow, history.write)
 
 
 def _in_memory(entity_df: Any) -> EntityRows:
     if not isinstance(entity_df, pd.DataFrame | pa.Table):
         raise ValueError(f"entity_df must be a pandas DataFrame or a pyarrow Table, not {type(entity_df).__name__}.")
     return entity_rows(entity_df)
+
+
+def _range_of(span_us: tuple[int, int] | None) -> tuple[datetime | None, datetime | None]:
+    """Earliest and latest instant; None where there is none."""
+    return (None, None) if span_us is None else (from_microseconds(span_us[0]), from_microseconds(span_us[1]))
 
 
 def _is_spark(entity_df: object) -> bool:

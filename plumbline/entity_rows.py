@@ -1,7 +1,6 @@
 """The entity rows of a request as Feast hands them over, as an Arrow table and their instants."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
@@ -9,7 +8,7 @@ import pyarrow.compute as pc
 from feast.errors import FeastEntityDFMissingColumnsError
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 
-from plumbline.instant import FIRST_US, LAST_US, from_microseconds
+from plumbline.instant import FIRST_US, LAST_US
 from plumbline.log_times import microseconds_utc
 
 
@@ -30,11 +29,6 @@ class EntityRows:
         """Earliest and latest instant in microseconds since the epoch; None where there is none."""
         bounds = pc.min_max(self.at.cast(pa.int64())).as_py()
         return None if bounds["min"] is None else (bounds["min"], bounds["max"])
-
-    def range(self) -> tuple[datetime | None, datetime | None]:
-        """Earliest and latest instant; None where there is none."""
-        span = self.range_us()
-        return (None, None) if span is None else (from_microseconds(span[0]), from_microseconds(span[1]))
 
     def require(self, columns: list[str]) -> None:
         """Raise FeastEntityDFMissingColumnsError unless all columns are there."""

@@ -3,7 +3,6 @@
 import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 
 from plumbline.entity_rows import EntityRows, entity_rows
-from plumbline.instant import from_microseconds
 from plumbline.log_times import int64_values
 from plumbline.parcels import PARCEL_SQL, ROWS, Carrier, Received, kept
 from plumbline.spark_job import Job
@@ -150,12 +148,6 @@ class FrameRows:
                 yield from pack(rows.table, rows.at, first[int(partitions[0])] + places)
 
         return self._frame.mapInArrow(packed, PARCEL_SQL)
-
-
-def bounds_of(rows: Rows) -> tuple[datetime | None, datetime | None]:
-    """Earliest and latest instant; None where there is none."""
-    span = rows.range_us()
-    return (None, None) if span is None else (from_microseconds(span[0]), from_microseconds(span[1]))
 
 
 @task
