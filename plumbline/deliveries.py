@@ -7,27 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plumbline.durations import MINUTE
+from plumbline.acceptance import ACCEPTED, DUPLICATE, timeliness
 from plumbline.keyspace import Keyspace
 from plumbline.store_client import StoreClient
 
-AHEAD_US = 5 * MINUTE
-"""An event further ahead of its append time than this is refused."""
-
 _PAIR = struct.Struct("<qq")
-
-ACCEPTED, DUPLICATE, TOO_LATE, REFUSED = 0, 1, 2, 3
-
-
-def timeliness(at: np.ndarray, created: np.ndarray, allowed_lateness_us: int) -> np.ndarray:
-    """ACCEPTED, TOO_LATE or REFUSED for each delivery, by its times alone (microseconds)."""
-    verdict = np.full(len(at), ACCEPTED, dtype=np.int8)
-    is_late = created > at
-    apart = np.where(is_late, created - at, at - created).view(np.uint64)  # as uint64 it never wraps
-    verdict[is_late & (apart > allowed_lateness_us)] = TOO_LATE
-    verdict[~is_late & (apart > AHEAD_US)] = REFUSED
-    return verdict
-
 
 CLAIM = """
 local held = {}

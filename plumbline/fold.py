@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 
-from plumbline import deliveries, fold_scripts
+from plumbline import acceptance, fold_scripts
 from plumbline.deliveries import Claims
 from plumbline.event_table import normalised
 from plumbline.fold_batch import Batch, folded, grouped
@@ -52,7 +52,7 @@ class FoldCounts:
 class Prepared:
     """A batch of which is decided what counts, grouped for each view.
 
-    partitions, offsets, verdict  of every event, int64 (n,) and int8 (n,): deliveries.ACCEPTED, DUPLICATE, TOO_LATE, REFUSED
+    partitions, offsets, verdict  of every event, int64 (n,) and int8 (n,): acceptance.ACCEPTED, DUPLICATE, TOO_LATE, REFUSED
     batches                       the accepted events, as each view's groups
     end_offsets                   as in Fold.apply
     """
@@ -118,7 +118,7 @@ class Fold:
         at, created = (table[name].cast(pa.int64()).to_numpy() for name in ("event_timestamp", "created_timestamp"))
         ids = [event_id or b"" for event_id in table["event_id"].cast(pa.binary()).to_pylist()]
         verdict = self._claims.decide(partitions, offsets, ids, at, created, self.source.allowed_lateness_us)
-        counted = table.filter(pa.array(verdict == deliveries.ACCEPTED))
+        counted = table.filter(pa.array(verdict == acceptance.ACCEPTED))
         return Prepared(partitions, offsets, verdict, grouped(self.layouts, self._keyspace, counted), end_offsets)
 
     def write(self, prepared: Prepared) -> FoldCounts:
@@ -143,9 +143,9 @@ class Fold:
         smallest = self._smallest(partition)
         is_new = offsets >= (0 if smallest is None else smallest)
         counts.replayed += int((~is_new).sum())
-        counts.applied += int((is_new & (verdict == deliveries.ACCEPTED)).sum())
-        counts.duplicates += int((is_new & (verdict == deliveries.DUPLICATE)).sum())
-        for kind, rows in ((deliveries.TOO_LATE, counts.too_late_rows), (deliveries.REFUSED, counts.refused_rows)):
+        counts.applied += int((is_new & (verdict == acceptance.ACCEPTED)).sum())
+        counts.duplicates += int((is_new & (verdict == acceptance.DUPLICATE)).sum())
+        for kind, rows in ((acceptance.TOO_LATE, counts.too_late_rows), (acceptance.REFUSED, counts.refused_rows)):
             rows += [(partition, offset) for offset in offsets[is_new & (verdict == kind)].tolist()]
         counts.too_late, counts.refused = len(counts.too_late_rows), len(counts.refused_rows)
 

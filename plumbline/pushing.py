@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from plumbline import deliveries
+from plumbline import acceptance
 from plumbline.event_log import LogNotFoundError, read_events
 from plumbline.instant import to_microseconds
 from plumbline.keyspace import PUSH, Keyspace
 from plumbline.layout import Layout
+from plumbline.log_times import int64_values
 from plumbline.rows import CREATED, EVENT, VALID, Rows, rows_from_table
 from plumbline.state import fold, raw_rows_at, row_identities
 from plumbline.state_words import FENCE, STAMP_BYTES, StateUnreadable, check, header_word, seal
@@ -41,14 +42,14 @@ def push_rows(client: StoreClient, keyspace: Keyspace, layouts: list[Layout], ta
     source = layouts[0].spec.source
     lateness_us = source.allowed_lateness_us
     verdict = _timeliness(source, table)
-    kept = table.filter(pa.array(verdict == deliveries.ACCEPTED))
+    kept = table.filter(pa.array(verdict == acceptance.ACCEPTED))
     for layout in layouts:
         _push_view(client, keyspace, layout, kept, lateness_us)
     return PushCounts(
         table.num_rows,
-        int((verdict == deliveries.TOO_LATE).sum()),
-        int((verdict == deliveries.REFUSED).sum()),
-        np.flatnonzero(verdict != deliveries.ACCEPTED).tolist(),
+        int((verdict == acceptance.TOO_LATE).sum()),
+        int((verdict == acceptance.REFUSED).sum()),
+        np.flatnonzero(verdict != acceptance.ACCEPTED).tolist(),
     )
 
 
@@ -58,7 +59,7 @@ def not_yet_logged(source: LogSource, table: pa.Table) -> np.ndarray:
     Rows with a partition and offset belong there as they are: whoever reads the log recognises them.
     """
     at, created = _times(table)
-    wanted = _timeliness(source, table) == deliveries.ACCEPTED
+    wanted = _timeliness(source, table) == acceptance.ACCEPTED
     streamed = np.asarray(table["source_offset"].combine_chunks().is_valid().to_numpy(zero_copy_only=False), dtype=bool)
     claimed = _claimed_by_history(source) if table["event_id"].null_count < table.num_rows else {}
     for i, event_id in enumerate(table["event_id"].to_pylist()):
@@ -80,12 +81,12 @@ def _timeliness(source: LogSource, table: pa.Table) -> np.ndarray:
     at, created = _times(table)
     if source.created_timestamp_column is None:
         created = np.minimum(created, to_microseconds(datetime.now(UTC)))
-    return deliveries.timeliness(at, created, source.allowed_lateness_us)
+    return acceptance.timeliness(at, created, source.allowed_lateness_us)
 
 
 def _times(table: pa.Table) -> list[np.ndarray]:
     """Event and created times in microseconds."""
-    return [table[name].cast(pa.int64()).to_numpy() for name in ("event_timestamp", "created_timestamp")]
+    return [int64_values(table[name]) for name in ("event_timestamp", "created_timestamp")]
 
 
 def _claimed_by_history(source: LogSource) -> dict[str, int]:

@@ -12,7 +12,7 @@ from histories import LATENESS, examples, histories
 from hypothesis import given
 from naive import accepted as naive_accepted
 
-from plumbline.deliveries import ACCEPTED, REFUSED, TOO_LATE, timeliness
+from plumbline.acceptance import ACCEPTED, REFUSED, TOO_LATE, timeliness
 from plumbline.event_log import (
     LogNotFoundError,
     LogSchemaError,
